@@ -1,0 +1,50 @@
+"""From domain values to BSON and back."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from worker.domain.shipment import HistoryEvent
+
+_INT64 = 2**63
+_MAX_DEPTH = 20
+
+
+def event_document(event: HistoryEvent) -> dict[str, Any]:
+    """Return a history event without its empty fields."""
+    return {name: value for name, value in asdict(event).items() if value is not None}
+
+
+def event_from(document: Mapping[str, Any]) -> HistoryEvent:
+    """Return the history event of a document."""
+    names = HistoryEvent.__dataclass_fields__
+    return HistoryEvent(**{name: value for name, value in document.items() if name in names})
+
+
+def safe_value(value: object, *, depth: int = 0) -> Any:
+    """Return a header value as BSON can hold it, whatever a publisher put there.
+
+    What BSON has no room for (a huge integer, a decimal, too deep a table) becomes text.
+    """
+    if value is None or isinstance(value, bool | float | bytes | datetime):
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, int):
+        return value if -_INT64 <= value < _INT64 else str(value)
+    if isinstance(value, bytearray):
+        return bytes(value)
+    if isinstance(value, Decimal) or depth >= _MAX_DEPTH:
+        return str(value)[:1000]
+    if isinstance(value, Mapping):
+        return {safe_key(str(key)): safe_value(item, depth=depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [safe_value(item, depth=depth + 1) for item in value]
+    return str(value)[:1000]
+
+
+def safe_key(key: str) -> str:
+    """Return a field name without NUL, which BSON forbids."""
+    return key.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,132 @@
+"""The shipments in MongoDB."""
+
+from typing import Any
+
+from pymongo import UpdateOne
+from pymongo.errors import DuplicateKeyError
+
+from infra.mongodb.documents import event_document, event_from
+from infra.mongodb.group_commit import GroupCommit
+from infra.mongodb.store import Document, MongoStore, store_errors
+from worker.domain.errors import ShipmentAlreadySettledError
+from worker.domain.shipment import Shipment, ShipmentStatus
+
+_MAX_HISTORY = 100
+_SETTLED = [str(status) for status in ShipmentStatus if status.is_settled]
+_TRIES = 5
+
+
+class MongoShipments:
+    """`IRepository` on the collection `shipments`."""
+
+    def __init__(self, store: MongoStore) -> None:
+        self._collection = store.collection("shipments")
+        self._commits = GroupCommit(self._collection)
+
+    async def start_shipment(self, shipment: Shipment) -> Shipment:
+        """Store the new shipment unless its order has one; return the stored one."""
+        insert = UpdateOne({"_id": shipment.id}, {"$setOnInsert": _new_document(shipment)}, upsert=True)
+        with store_errors():
+            try:
+                if await self._commits.write(insert):
+                    return _stored(shipment)
+            except DuplicateKeyError:
+                pass  # another worker inserted it between the server's look and its write
+            document = await self._collection.find_one({"_id": shipment.id}, {"history": False})
+        if document is None:
+            raise LookupError(f"the order {shipment.order_id!r} has a shipment with a foreign id")
+        return _shipment_from(document)
+
+    async def save_shipment(self, shipment: Shipment) -> ShipmentStatus:
+        """Store the shipment's changes; return the status they replaced."""
+        with store_errors():
+            for _ in range(_TRIES):
+                try:
+                    await self._commits.write(_update(shipment))
+                except DuplicateKeyError:
+                    # The filter did not match, so the upsert tried to insert: the stored status is another one.
+                    document = await self._collection.find_one({"_id": shipment.id}, {"status": True})
+                    if document is not None:
+                        shipment.stored_status = ShipmentStatus(document["status"])
+                        if shipment.stored_status.is_settled:
+                            raise ShipmentAlreadySettledError(f"{shipment.id} is {shipment.stored_status}") from None
+                else:
+                    replaced = shipment.stored_status or ShipmentStatus.PENDING
+                    _stored(shipment)
+                    return replaced
+        raise LookupError(f"the shipment {shipment.id} changes too fast to be saved")
+
+    async def find_shipment(self, shipment_id: str) -> Shipment | None:
+        """Return the stored shipment, with its history."""
+        with store_errors():
+            document = await self._collection.find_one({"_id": shipment_id})
+        return None if document is None else _shipment_from(document)
+
+    async def count_by_status(self) -> dict[str, int]:
+        """Return how many shipments there are of each status."""
+        with store_errors():
+            pipeline = [{"$group": {"_id": "$status", "count": {"$sum": 1}}}]
+            return {row["_id"]: row["count"] async for row in self._collection.aggregate(pipeline)}
+
+
+def _stored(shipment: Shipment) -> Shipment:
+    shipment.new_events.clear()
+    shipment.stored_status = shipment.status
+    return shipment
+
+
+def _new_document(shipment: Shipment) -> Document:
+    return {
+        "order_id": shipment.order_id,
+        "destination": shipment.destination,
+        "status": str(shipment.status),
+        "retry_count": shipment.retry_count,
+        "trace_id": shipment.trace_id,
+        "created_at": shipment.created_at,
+        "updated_at": shipment.updated_at,
+        "last_error": shipment.last_error,
+        "history": [event_document(event) for event in shipment.history],
+    }
+
+
+def _update(shipment: Shipment) -> UpdateOne:
+    expected: Any = {"$nin": _SETTLED}
+    if shipment.status.is_settled and shipment.stored_status is not None:
+        expected = str(shipment.stored_status)  # exact, so that what a SHIPPED replaced is known
+    events = [event_document(event) for event in shipment.new_events]
+    return UpdateOne(
+        {"_id": shipment.id, "status": expected},
+        {
+            "$set": {
+                "status": str(shipment.status),
+                "updated_at": shipment.updated_at,
+                "last_error": shipment.last_error,
+            },
+            "$max": {"retry_count": shipment.retry_count},
+            "$push": {"history": {"$each": events, "$slice": -_MAX_HISTORY}},
+            "$setOnInsert": {
+                "order_id": shipment.order_id,
+                "destination": shipment.destination,
+                "trace_id": shipment.trace_id,
+                "created_at": shipment.created_at,
+            },
+        },
+        upsert=True,
+    )
+
+
+def _shipment_from(document: Document) -> Shipment:
+    status = ShipmentStatus(document["status"])
+    return Shipment(
+        id=document["_id"],
+        order_id=document["order_id"],
+        destination=document["destination"],
+        trace_id=document["trace_id"],
+        created_at=document["created_at"],
+        updated_at=document["updated_at"],
+        status=status,
+        retry_count=document["retry_count"],
+        last_error=document["last_error"],
+        history=[event_from(event) for event in document.get("history", [])],
+        stored_status=status,
+    )

@@ -1,0 +1,120 @@
+"""The connection to MongoDB, and the translation of its errors."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
+from pymongo import ASCENDING, DESCENDING, IndexModel, WriteConcern
+from pymongo.errors import (
+    ConfigurationError as MongoConfigurationError,
+)
+from pymongo.errors import (
+    ConnectionFailure,
+    ExecutionTimeout,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+    WTimeoutError,
+)
+
+from worker.domain.errors import ConfigurationError, StoreUnavailableError
+
+Document = dict[str, Any]
+Collection = AsyncIOMotorCollection[Document]
+
+_SAFE = WriteConcern(w="majority", j=True)
+# Codes that say "not now": not primary, stepping down, shutting down, a majority not reached in time, ….
+_NOT_NOW = frozenset({6, 7, 64, 89, 91, 189, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436})
+_REFUSED = frozenset({13, 18})  # unauthorized, authentication failed
+
+_INDEXES = {
+    "shipments": [
+        IndexModel([("order_id", ASCENDING)], unique=True),
+        IndexModel([("status", ASCENDING)]),
+        IndexModel([("trace_id", ASCENDING)]),
+    ],
+    "dead_letters": [
+        IndexModel([("state", ASCENDING), ("dead_lettered_at", DESCENDING)]),
+        IndexModel([("fingerprint", ASCENDING), ("dead_lettered_at", DESCENDING)]),
+        IndexModel([("reason", ASCENDING), ("dead_lettered_at", DESCENDING)]),
+        IndexModel([("order_id", ASCENDING)]),
+        IndexModel([("trace_id", ASCENDING)]),
+        IndexModel([("dead_lettered_at", DESCENDING)]),
+    ],
+    "workers": [IndexModel([("seen_at", ASCENDING)], expireAfterSeconds=3600)],
+}
+
+
+class MongoStore:
+    """One client and one database; every write is journaled on a majority before it counts."""
+
+    def __init__(self, uri: str, *, database: str = "logistics", timeout: float = 5.0) -> None:
+        """Prepare the client; nothing connects yet. `timeout`: seconds an operation may take, finding a primary
+        included. Raises ConfigurationError for an address that cannot be one."""
+        milliseconds = round(timeout * 1000)
+        try:
+            self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
+                uri,
+                appname="logistics",
+                tz_aware=True,
+                serverSelectionTimeoutMS=milliseconds,
+                connectTimeoutMS=milliseconds,
+                timeoutMS=milliseconds,
+            )
+        except (MongoConfigurationError, InvalidURI, ValueError) as error:
+            raise ConfigurationError(f"LOGISTICS_MONGODB_URI is not a usable address: {type(error).__name__}") from None
+        self._database = self._client.get_database(database, write_concern=_SAFE)
+
+    def collection(self, name: str) -> Collection:
+        """Return a collection; its writes are safe ones."""
+        return self._database[name]
+
+    async def ping(self) -> None:
+        """Return when the primary answers. Raises StoreUnavailableError."""
+        with store_errors():
+            hello = await self._client.admin.command("hello")
+            if not hello.get("isWritablePrimary"):
+                raise StoreUnavailableError("MongoDB answers, but no primary does")
+
+    async def describe(self) -> Document:
+        """Return the server's version and replica set name. Raises StoreUnavailableError."""
+        with store_errors():
+            hello = await self._client.admin.command("hello")
+            build = await self._client.admin.command("buildInfo")
+            return {"version": build["version"], "replica_set": hello.get("setName")}
+
+    async def ensure_indexes(self) -> None:
+        """Create the indexes that are missing. Raises StoreUnavailableError."""
+        with store_errors():
+            for name, indexes in _INDEXES.items():
+                await self._database[name].create_indexes(indexes)
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._client.close()
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Turn the driver's 'cannot reach it, try again' errors into StoreUnavailableError; let others through."""
+    try:
+        yield
+    except PyMongoError as error:
+        unavailable = as_unavailable(error)
+        if unavailable is None:
+            raise
+        raise unavailable from error
+
+
+def as_unavailable(error: PyMongoError) -> StoreUnavailableError | None:
+    """Return the StoreUnavailableError an error of the driver stands for, None when it is another kind."""
+    if isinstance(error, OperationFailure) and error.code in _REFUSED:
+        return StoreUnavailableError("MongoDB refuses the user or password of LOGISTICS_MONGODB_URI")
+    if (
+        isinstance(error, ConnectionFailure | ExecutionTimeout | WTimeoutError)
+        or error.timeout
+        or (isinstance(error, OperationFailure) and error.code in _NOT_NOW)
+    ):
+        return StoreUnavailableError(f"MongoDB does not answer: {str(error)[:200]}")
+    return None

@@ -1,0 +1,148 @@
+"""The heart: one order, from the parsed message to the outcome."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from worker.domain.delivery import MessageState, to_milliseconds
+from worker.domain.errors import ShipmentAlreadySettledError, StoreUnavailableError, SupplierRejectedError
+from worker.domain.order import Order
+from worker.domain.outcome import Ack, DeadLetter, DeadLetterReason, Defer, Outcome, Retry
+from worker.domain.ports import IDeadLetters, IRepository, ISupplierAPI
+from worker.domain.retry import RetryPolicy
+from worker.domain.shipment import Shipment, ShipmentStatus
+
+
+def utc_now() -> datetime:
+    """Return the time, in UTC."""
+    return datetime.now(UTC)
+
+
+class LogisticsCore:
+    """Turns an order into a shipment that is stored, dispatched and stored again."""
+
+    def __init__(
+        self,
+        *,
+        repository: IRepository,
+        supplier: ISupplierAPI,
+        dead_letters: IDeadLetters,
+        policy: RetryPolicy,
+        worker_name: str,
+        clock: Callable[[], datetime] = utc_now,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._repository = repository
+        self._supplier = supplier
+        self._dead_letters = dead_letters
+        self._policy = policy
+        self._worker = worker_name
+        self._clock = clock
+        self._chance = chance
+        self._one_at_a_time = KeyedLocks()
+
+    async def process_order(self, order: Order, state: MessageState) -> Outcome:
+        """Ship the order, once, and say what is to become of its message.
+
+        Copies of one order are handled one after the other in this process; across processes the idempotency key
+        and the store's refusal to take a SHIPPED shipment back keep a second dispatch away.
+        """
+        new = Shipment.for_order(order.order_id, order.destination, trace_id=state.trace.trace_id, now=self._clock())
+        async with self._one_at_a_time.hold(new.id):
+            shipment = None
+            try:
+                shipment = await self._repository.start_shipment(new)
+                if shipment.status.is_settled:
+                    return await self._acknowledge(shipment, state, note="duplicate")
+                return await self._dispatch(shipment, state)
+            except ShipmentAlreadySettledError:
+                return await self._acknowledge(new, state, note="duplicate")
+            except Exception as error:  # noqa: BLE001 - whatever went wrong, the policy has an answer
+                return await self._failed(shipment, error, state)
+
+    def decide(self, error: BaseException, state: MessageState) -> Outcome:
+        """Return what the policy says about `error`, without touching the store."""
+        return self._policy.decide(
+            error,
+            attempt=state.attempt,
+            first_failed_at=state.first_failed_at,
+            now=to_milliseconds(self._clock()),
+            chance=self._chance(),
+        )
+
+    async def _dispatch(self, shipment: Shipment, state: MessageState) -> Outcome:
+        if shipment.status is ShipmentStatus.FAILED:
+            shipment.mark_tried_again(now=self._clock(), worker=self._worker)
+        if not await self._supplier.request_dispatch(shipment):
+            raise SupplierRejectedError("the supplier said no")
+        shipment.mark_shipped(now=self._clock(), attempt=state.attempt + 1, worker=self._worker)
+        replaced = await self._repository.save_shipment(shipment)
+        return await self._acknowledge(
+            shipment, state, note="shipped", gave_up_before=replaced is ShipmentStatus.FAILED
+        )
+
+    async def _acknowledge(
+        self, shipment: Shipment, state: MessageState, *, note: str, gave_up_before: bool = False
+    ) -> Outcome:
+        """Close the loop: an order that is shipped has no open dead letter."""
+        if gave_up_before or state.dead_letter_id is not None:
+            try:
+                await self._dead_letters.resolve(
+                    order_id=shipment.order_id, letter_id=state.dead_letter_id, now=self._clock()
+                )
+            except StoreUnavailableError as error:
+                return self.decide(error, state)  # it comes back as a duplicate, and the loop is closed then
+        return Ack(note)
+
+    async def _failed(self, shipment: Shipment | None, error: Exception, state: MessageState) -> Outcome:
+        outcome = self.decide(error, state)
+        if shipment is None or isinstance(error, StoreUnavailableError):
+            return outcome
+        self._record(shipment, outcome, state)
+        try:
+            await self._repository.save_shipment(shipment)
+        except ShipmentAlreadySettledError:
+            return await self._acknowledge(shipment, state, note="duplicate")
+        except StoreUnavailableError as store_error:
+            return self.decide(store_error, state)
+        return outcome
+
+    def _record(self, shipment: Shipment, outcome: Outcome, state: MessageState) -> None:
+        now = self._clock()
+        match outcome:
+            case Retry(error=error):
+                delay = max(outcome.not_before - to_milliseconds(now), 0) / 1000
+                shipment.record_failed_try(error, now=now, attempt=state.attempt + 1, worker=self._worker, delay=delay)
+            case Defer(error=error) if error is not None:
+                shipment.record_deferral(error, now=now, attempt=state.attempt, worker=self._worker)
+            case DeadLetter(reason=reason, error=error):
+                if reason is not DeadLetterReason.EXPIRED:
+                    shipment.record_failed_try(error, now=now, attempt=state.attempt + 1, worker=self._worker)
+                shipment.mark_failed(error, now=now, attempt=state.attempt, worker=self._worker)
+            case _:
+                pass
+
+
+class KeyedLocks:
+    """One lock a key, kept only while somebody holds or awaits it."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    @asynccontextmanager
+    async def hold(self, key: str) -> AsyncIterator[None]:
+        """Hold the key's lock for the block."""
+        lock, users = self._locks.get(key, (None, 0))
+        lock = lock or asyncio.Lock()
+        self._locks[key] = (lock, users + 1)
+        try:
+            async with lock:
+                yield
+        finally:
+            _, users = self._locks[key]
+            if users == 1:
+                del self._locks[key]
+            else:
+                self._locks[key] = (lock, users - 1)

@@ -1,0 +1,162 @@
+"""A filed dead letter: what is kept of it, and how its state moves.
+
+open ──claim──▶ replaying ──shipped──▶ resolved
+ ▲ ▲               │
+ │ └──failed again─┘  (replay_count + 1)
+ └──failed after it was resolved or discarded
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from worker.domain.delivery import Delivery, MessageState, dead_letter_id_for
+from worker.domain.fingerprint import fingerprint
+from worker.domain.outcome import DeadLetterReason
+from worker.domain.selection import DeadLetterState
+from worker.domain.shipment import HistoryEvent
+
+_MAX_FILED = 50
+_MAX_HISTORY = 100
+
+
+@dataclass(frozen=True, slots=True)
+class LetterEvent:
+    """One thing that happened to a dead letter: `filed`, `replayed`, `failed_again`, `resolved`, …"""
+
+    at: datetime
+    event: str
+    replay_id: str | None = None
+    by: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetterRecord:
+    """One dead letter, as stored in `dead_letters`."""
+
+    id: str
+    state: DeadLetterState
+    reason: str
+    order_id: str | None
+    trace_id: str
+    body: bytes
+    headers: Mapping[str, Any]
+    error_type: str
+    error_message: str
+    error_chain: tuple[str, ...]
+    fingerprint: str
+    origin_exchange: str
+    origin_routing_key: str
+    first_failed_at: datetime
+    dead_lettered_at: datetime
+    attempts: tuple[HistoryEvent, ...] = ()
+    replay_count: int = 0
+    """Replays that failed again."""
+    replay_id: str | None = None
+    """The replay under way, or the last one."""
+    filed: tuple[str, ...] = ()
+    """Which failures this record has taken in already; a redelivered one changes nothing."""
+    history: tuple[LetterEvent, ...] = ()
+    revision: int = 0
+
+    def with_attempts(self, attempts: tuple[HistoryEvent, ...]) -> "DeadLetterRecord":
+        """Return the letter with these tries."""
+        return replace(self, attempts=attempts)
+
+    def absorb(self, failure: "DeadLetterRecord") -> "DeadLetterRecord":
+        """Return this letter after the same message failed (again); itself when that is known already.
+
+        A replay that failed reopens the letter and is counted. A copy that fails while the letter is open refreshes
+        it. A failure that is new after the letter was resolved or discarded opens it again: nothing is swept away.
+        """
+        if set(failure.filed) <= set(self.filed):
+            return self
+        replayed = failure.replay_id is not None and failure.replay_id == self.replay_id
+        event = replace(failure.history[-1], event="failed_again", replay_id=failure.replay_id)
+        return replace(
+            failure,
+            state=DeadLetterState.OPEN if replayed or self.state is not DeadLetterState.REPLAYING else self.state,
+            first_failed_at=min(self.first_failed_at, failure.first_failed_at),
+            attempts=failure.attempts or self.attempts,
+            replay_count=self.replay_count + replayed,
+            replay_id=self.replay_id,
+            filed=(*self.filed, *failure.filed)[-_MAX_FILED:],
+            history=(*self.history, event)[-_MAX_HISTORY:],
+            revision=self.revision,
+        )
+
+
+def dead_letter_from(delivery: Delivery, *, order_id: str | None, now: datetime) -> DeadLetterRecord:
+    """Return the open dead letter a message of `orders.dlq` is, whoever put it there."""
+    state = MessageState.read(delivery, order_id=order_id)
+    headers = delivery.headers
+    reason, broker_error = _reason_of(headers)
+    error_type = _text(headers.get("error_type")) if broker_error is None else "DeliveryLimitExceeded"
+    error_message = _text(headers.get("error_message")) if broker_error is None else broker_error
+    chain = headers.get("error_chain")
+    failed_at = datetime.fromtimestamp(state.first_failed_at / 1000, UTC) if state.first_failed_at else now
+    exchange, routing_key = _origin(delivery, state)
+    return DeadLetterRecord(
+        id=state.dead_letter_id
+        or dead_letter_id_for(order_id=order_id, body=delivery.body, message_id=state.origin_message_id),
+        state=DeadLetterState.OPEN,
+        reason=reason,
+        order_id=order_id,
+        trace_id=state.trace.trace_id,
+        body=delivery.body,
+        headers={**headers, "traceparent": state.trace.traceparent},
+        error_type=error_type or "Unknown",
+        error_message=error_message or "no error was given",
+        error_chain=tuple(_text(line) for line in chain[:5])
+        if isinstance(chain, list) and broker_error is None
+        else (),
+        fingerprint=fingerprint(
+            error_type=error_type or "Unknown", frame=_text(headers.get("error_frame")), reason=reason
+        ),
+        origin_exchange=exchange,
+        origin_routing_key=routing_key,
+        first_failed_at=failed_at,
+        dead_lettered_at=now,
+        replay_id=state.replay_id,
+        filed=(f"{state.origin_message_id}:{state.replay_id or ''}",),
+        history=(LetterEvent(at=now, event="filed", note=reason),),
+    )
+
+
+def _reason_of(headers: Mapping[str, object]) -> tuple[str, str | None]:
+    """Return the reason, and a sentence when it was the broker that gave up.
+
+    Only a message that a worker dead-lettered has a `dead_letter_reason`: a replay's copy goes out without one.
+    """
+    if "dead_letter_reason" not in headers:
+        deaths = headers.get("x-death")
+        for death in deaths if isinstance(deaths, list) else []:
+            if isinstance(death, Mapping) and str(death.get("reason")) == "delivery_limit":
+                return (
+                    DeadLetterReason.DELIVERY_LIMIT,
+                    f"the broker gave up on it in the queue {death.get('queue')!s:.200}",
+                )
+        return DeadLetterReason.UNKNOWN, None
+    given = _text(headers["dead_letter_reason"])
+    return (DeadLetterReason(given) if given in set(DeadLetterReason) else DeadLetterReason.UNKNOWN), None
+
+
+def _origin(delivery: Delivery, state: MessageState) -> tuple[str, str]:
+    """Return where the message was published first; the broker's dead-lettering keeps the key, not the exchange."""
+    if "origin_routing_key" in delivery.headers:
+        return state.origin_exchange, state.origin_routing_key
+    exchange, key = delivery.headers.get("x-first-death-exchange"), delivery.routing_key
+    deaths = delivery.headers.get("x-death")
+    first = deaths[-1] if isinstance(deaths, list) and deaths and isinstance(deaths[-1], Mapping) else {}
+    keys = first.get("routing-keys")
+    if isinstance(keys, list) and keys:
+        key = _text(keys[0])
+    return _text(first.get("exchange", exchange)), key
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    return str(value)[:1000].replace("\x00", "\N{REPLACEMENT CHARACTER}") if value is not None else ""

@@ -1,0 +1,203 @@
+"""A delivery, and what its headers say: read once, trusted never, written back whole."""
+
+import hashlib
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from worker.domain.fingerprint import error_chain, top_frame
+from worker.domain.outcome import DeadLetter, DeadLetterReason, Defer, Retry
+from worker.domain.shipment import describe_error
+from worker.domain.trace import TraceContext, is_valid_trace_id
+
+# The broker's own notes. A copied x-death makes RabbitMQ 3.10 drop the message as a cycle.
+_BROKER_HEADERS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
+_MAX_TEXT = 255
+_MAX_COUNT = 1_000_000
+_DEAD_LETTER_NAMESPACE = uuid.UUID("0c8f4c55-9f5e-5a8b-8f0b-6d4e1f1f2d11")
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message as the broker handed it out."""
+
+    body: bytes
+    headers: Mapping[str, object] = field(default_factory=dict)
+    message_id: str | None = None
+    exchange: str = ""
+    routing_key: str = ""
+    redelivered: bool = False
+    published_at: datetime | None = None
+    """The publisher's timestamp property, where it set one."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageState:
+    """What the headers of a delivery say, each value checked; an unusable one counts as absent."""
+
+    trace: TraceContext
+    attempt: int
+    """Failed tries so far."""
+    deferrals: int
+    first_failed_at: int | None
+    """Milliseconds since the epoch."""
+    not_before: int | None
+    """Milliseconds since the epoch."""
+    origin_exchange: str
+    origin_routing_key: str
+    origin_message_id: str
+    dead_letter_id: str | None
+    replay_id: str | None
+    ignored: tuple[str, ...]
+    """Names of own headers whose value was unusable."""
+    foreign: Mapping[str, object]
+    """The publisher's other headers, carried along."""
+
+    @classmethod
+    def read(cls, delivery: Delivery, *, order_id: str | None) -> "MessageState":
+        """Read the headers of a delivery, whatever they hold."""
+        reader = _HeaderReader(delivery.headers)
+        message_id = reader.text("origin_message_id") or _usable_text(delivery.message_id)
+        seed = order_id or message_id or hashlib.sha256(delivery.body).hexdigest()
+        for name in ("trace_id",):
+            if name in delivery.headers and not is_valid_trace_id(delivery.headers[name]):
+                reader.ignored.append(name)
+        returned = "origin_routing_key" in delivery.headers
+        return cls(
+            trace=TraceContext.from_headers(delivery.headers, seed=seed),
+            attempt=reader.count("attempt") or 0,
+            deferrals=reader.count("deferrals") or 0,
+            first_failed_at=reader.milliseconds("first_failed_at"),
+            not_before=reader.milliseconds("not_before"),
+            origin_exchange=(reader.text("origin_exchange") if returned else None) or delivery.exchange,
+            origin_routing_key=(reader.text("origin_routing_key") if returned else None) or delivery.routing_key,
+            origin_message_id=message_id or uuid.uuid4().hex,
+            dead_letter_id=reader.identifier("dead_letter_id"),
+            replay_id=reader.identifier("replay_id"),
+            ignored=tuple(reader.ignored),
+            foreign={name: value for name, value in delivery.headers.items() if _is_foreign(name)},
+        )
+
+    def headers_after(
+        self, outcome: Retry | Defer | DeadLetter, *, now: int, body: bytes, order_id: str | None
+    ) -> dict[str, object]:
+        """Return the headers of the message that goes out in this one's place."""
+        counted = isinstance(outcome, Retry) or (isinstance(outcome, DeadLetter) and _is_failed_try(outcome.reason))
+        deferred = isinstance(outcome, Defer) and outcome.error is not None
+        headers: dict[str, object] = {
+            **self.foreign,
+            "trace_id": self.trace.trace_id,
+            "traceparent": self.trace.traceparent,
+            "attempt": self.attempt + counted,
+            "deferrals": self.deferrals + deferred,
+            "origin_exchange": self.origin_exchange,
+            "origin_routing_key": self.origin_routing_key,
+            "origin_message_id": self.origin_message_id,
+        }
+        if self.trace.tracestate is not None:
+            headers["tracestate"] = self.trace.tracestate
+        first_failed_at = self.first_failed_at if outcome.error is None else self.first_failed_at or now
+        optional = {
+            "first_failed_at": first_failed_at,
+            "dead_letter_id": self.dead_letter_id,
+            "replay_id": self.replay_id,
+            "not_before": None if isinstance(outcome, DeadLetter) else outcome.not_before,
+        }
+        headers.update({name: value for name, value in optional.items() if value is not None})
+        if outcome.error is not None:
+            headers.update(_error_headers(outcome.error))
+        if isinstance(outcome, DeadLetter):
+            headers["dead_letter_reason"] = str(outcome.reason)
+            headers["dead_letter_id"] = self.dead_letter_id or dead_letter_id_for(
+                order_id=order_id, body=body, message_id=self.origin_message_id
+            )
+        return headers
+
+
+def dead_letter_id_for(*, order_id: str | None, body: bytes, message_id: str) -> str:
+    """Return the id of the dead letter this message becomes.
+
+    Of a readable order it is made from order id and body, so that fifty copies of one order are one dead letter;
+    of anything else from the message id, so that each message is its own. Either way the same message dead-lettered
+    twice (the worker died between publish and ack) is filed once.
+    """
+    digest = hashlib.sha256(body).hexdigest()
+    name = f"order:{order_id}:{digest}" if order_id is not None else f"message:{message_id}:{digest}"
+    return str(uuid.uuid5(_DEAD_LETTER_NAMESPACE, name))
+
+
+def to_milliseconds(at: datetime) -> int:
+    """Return a time as headers carry it."""
+    return int(at.timestamp() * 1000)
+
+
+def _is_failed_try(reason: DeadLetterReason) -> bool:
+    return reason in {DeadLetterReason.ATTEMPTS_EXHAUSTED, DeadLetterReason.SUPPLIER_REJECTED}
+
+
+def _error_headers(error: BaseException) -> dict[str, object]:
+    return {
+        "error_type": type(error).__name__,
+        "error_message": describe_error(error),
+        "error_frame": top_frame(error),
+        "error_chain": error_chain(error),
+    }
+
+
+_OWN_HEADERS = frozenset(
+    {
+        *("trace_id", "traceparent", "tracestate", "attempt", "deferrals", "first_failed_at", "not_before"),
+        *("error_type", "error_message", "error_frame", "error_chain", "dead_letter_reason", "dead_letter_id"),
+        *("origin_exchange", "origin_routing_key", "origin_message_id", "replay_id"),
+    }
+)
+
+
+def _is_foreign(name: str) -> bool:
+    return name not in _OWN_HEADERS and not name.startswith(_BROKER_HEADERS)
+
+
+def _usable_text(value: object) -> str | None:
+    """Return a short text fit for a header and a document, None otherwise."""
+    if isinstance(value, str) and 0 < len(value) <= _MAX_TEXT and value.isprintable():
+        return value
+    return None
+
+
+class _HeaderReader:
+    """Reads own headers, noting the names of those that make no sense."""
+
+    def __init__(self, headers: Mapping[str, object]) -> None:
+        self._headers = headers
+        self.ignored: list[str] = []
+
+    def count(self, name: str) -> int | None:
+        return self._integer(name, at_most=_MAX_COUNT)
+
+    def milliseconds(self, name: str) -> int | None:
+        return self._integer(name, at_most=253_402_300_799_000)  # the end of the year 9999, the last BSON date we read
+
+    def text(self, name: str) -> str | None:
+        value = self._headers.get(name)
+        usable = _usable_text(value)
+        if value not in (None, "") and usable is None:
+            self.ignored.append(name)
+        return usable
+
+    def identifier(self, name: str) -> str | None:
+        text = self.text(name)
+        try:
+            return None if text is None else str(uuid.UUID(text))
+        except ValueError:
+            self.ignored.append(name)
+            return None
+
+    def _integer(self, name: str, *, at_most: int) -> int | None:
+        value = self._headers.get(name)
+        if value is None:
+            return None
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= at_most:
+            return value
+        self.ignored.append(name)
+        return None

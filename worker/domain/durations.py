@@ -1,0 +1,32 @@
+"""Durations as people write them: `500ms`, `10s`, `2m`, `1h`; a bare number is seconds."""
+
+import re
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PATTERN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*")
+
+
+def parse_duration(text: str) -> float:
+    """Return the duration in seconds.
+
+    Raises ValueError when the text is not a duration.
+    """
+    match = _PATTERN.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration: write 500ms, 10s, 2m or 1h (a bare number is seconds)")
+    return float(match[1]) * _UNITS[match[2] or "s"]
+
+
+def format_duration(seconds: float) -> str:
+    """Return the shortest exact way to write the duration; `parse_duration` reads it back.
+
+    Exact to the millisecond, which is the unit of a queue's TTL.
+    """
+    milliseconds = round(seconds * 1000)
+    if milliseconds % 1000:
+        return f"{milliseconds}ms"
+    whole = milliseconds // 1000
+    for unit, size in (("h", 3600), ("m", 60)):
+        if whole and whole % size == 0:
+            return f"{whole // size}{unit}"
+    return f"{whole}s"

@@ -1,0 +1,88 @@
+"""Every error the program raises on purpose.
+
+LogisticsError
+├── MalformedOrderError            the body is not a valid order                   → dead letter at once
+├── SupplierError
+│   ├── SupplierRejectedError      the supplier says no; asking again changes nothing → dead letter at once
+│   ├── SupplierUnavailableError   the supplier says "not now" (429, 503)          → retry
+│   └── SupplierOutcomeUnknownError  nobody knows whether it dispatched            → retry, same idempotency key
+├── CircuitBreakerOpenException    we did not even ask                             → defer
+├── StoreUnavailableError          the store does not answer                       → defer, stop taking messages
+├── ShipmentAlreadySettledError    somebody else shipped it meanwhile              → duplicate
+├── PublishError                   the broker did not confirm a publish
+│   ├── UnroutableError            no queue is bound for that exchange and key
+│   └── BrokerUnavailableError     no connection, or no answer in time
+├── TopologyMismatchError          the broker's queues differ from ours
+└── ConfigurationError             a setting is missing or wrong
+"""
+
+
+class LogisticsError(Exception):
+    """Base of every error that is ours."""
+
+
+class MalformedOrderError(LogisticsError):
+    """The message body is not a valid order and never will be."""
+
+    def __init__(self, message: str, *, order_id: str | None = None) -> None:
+        super().__init__(message)
+        self.order_id = order_id
+        """The order id, where the body was readable enough to hold a valid one."""
+
+
+class SupplierError(LogisticsError):
+    """The supplier did not dispatch."""
+
+
+class SupplierRejectedError(SupplierError):
+    """The supplier's final no; its words are the message."""
+
+
+class SupplierUnavailableError(SupplierError):
+    """The supplier asks to be asked later."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """Seconds the supplier asked us to wait, or None when it did not say."""
+
+
+class SupplierOutcomeUnknownError(SupplierError):
+    """The request may or may not have been carried out: time-out, reset, 5xx, a cut answer."""
+
+
+class CircuitBreakerOpenException(LogisticsError):
+    """The circuit is open: the call was refused without being made."""
+
+    def __init__(self, retry_after: float) -> None:
+        super().__init__(f"circuit open; next try possible in {retry_after:.1f} s")
+        self.retry_after = retry_after
+        """Seconds until the circuit may be tried."""
+
+
+class StoreUnavailableError(LogisticsError):
+    """The store cannot be reached or did not answer in time; nothing is known about the write."""
+
+
+class ShipmentAlreadySettledError(LogisticsError):
+    """The stored shipment is SHIPPED or DELIVERED, and this save would have taken it back."""
+
+
+class PublishError(LogisticsError):
+    """A message was not confirmed by the broker; the caller still owns it."""
+
+
+class UnroutableError(PublishError):
+    """No queue is bound for this exchange and routing key."""
+
+
+class BrokerUnavailableError(PublishError):
+    """The broker cannot be reached or did not answer in time; a publish may or may not have arrived."""
+
+
+class TopologyMismatchError(LogisticsError):
+    """The broker has a queue or exchange of this name with other arguments."""
+
+
+class ConfigurationError(LogisticsError):
+    """A setting is missing or wrong; the message says which and what to do."""

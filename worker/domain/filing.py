@@ -1,0 +1,98 @@
+"""Filing: a message of `orders.dlq` becomes a dead letter in the store, once."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from worker.domain.core import utc_now
+from worker.domain.dead_letter import DeadLetterRecord, dead_letter_from
+from worker.domain.delivery import Delivery
+from worker.domain.errors import ShipmentAlreadySettledError
+from worker.domain.log import StructuredLogger
+from worker.domain.order import readable_order_id
+from worker.domain.outcome import DeadLetterReason
+from worker.domain.ports import IDeadLetters, IRepository
+from worker.domain.shipment import HistoryEvent, Shipment, ShipmentStatus, shipment_id_for
+
+ABANDONED_AFTER = timedelta(seconds=60)
+"""A replay whose copy was not confirmed for this long never went out, as far as anybody knows."""
+
+_log = StructuredLogger("logistics.filing")
+
+
+class DeadLetterFiling:
+    """Takes in dead letters and keeps their states true."""
+
+    def __init__(
+        self,
+        *,
+        dead_letters: IDeadLetters,
+        repository: IRepository,
+        worker_name: str,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._dead_letters = dead_letters
+        self._repository = repository
+        self._worker = worker_name
+        self._clock = clock
+
+    async def file(self, delivery: Delivery) -> DeadLetterRecord:
+        """Store the dead letter; return it as stored.
+
+        Safe to repeat. Raises StoreUnavailableError; the message must be kept then.
+        """
+        order_id = readable_order_id(delivery.body)
+        letter = dead_letter_from(delivery, order_id=order_id, now=self._clock())
+        concerns_shipment = order_id is not None and letter.reason != DeadLetterReason.MALFORMED
+        shipment = await self._repository.find_shipment(shipment_id_for(order_id)) if order_id else None
+        letter = letter.with_attempts(self._attempts(letter, shipment if concerns_shipment else None))
+        stored = await self._store(letter)
+        if order_id is not None and concerns_shipment:
+            await self._agree_with_shipment(stored, order_id)
+        return stored
+
+    async def reopen_abandoned(self) -> int:
+        """Reopen letters whose replay died between claiming them and the broker's confirm; return how many."""
+        now = self._clock()
+        return await self._dead_letters.reopen_abandoned(claimed_before=now - ABANDONED_AFTER, now=now)
+
+    async def _store(self, letter: DeadLetterRecord) -> DeadLetterRecord:
+        existing = await self._dead_letters.insert(letter)
+        while existing is not None:
+            merged = existing.absorb(letter)
+            if merged is existing or await self._dead_letters.replace(merged, expected=existing):
+                return merged
+            existing = await self._dead_letters.insert(letter)
+        return letter
+
+    async def _agree_with_shipment(self, letter: DeadLetterRecord, order_id: str) -> None:
+        """Mark the shipment FAILED, or the letter resolved when the order was shipped meanwhile.
+
+        The shipping side writes SHIPPED first and looks for letters then; this side writes the letter first and
+        looks at the shipment then. So at least one of the two sees the other.
+        """
+        shipment = await self._repository.find_shipment(shipment_id_for(order_id))
+        if shipment is None:
+            return
+        try:
+            if shipment.status is ShipmentStatus.PENDING:
+                shipment.give_up(letter.reason, letter.error_message, now=self._clock(), worker=self._worker)
+                await self._repository.save_shipment(shipment)
+        except ShipmentAlreadySettledError:
+            shipment.status = ShipmentStatus.SHIPPED
+        if shipment.status.is_settled:
+            await self._dead_letters.resolve(order_id=order_id, letter_id=letter.id, now=self._clock())
+            _log.info("dead_letter.resolved_already", order_id=order_id, dead_letter_id=letter.id)
+
+    def _attempts(self, letter: DeadLetterRecord, shipment: Shipment | None) -> tuple[HistoryEvent, ...]:
+        """Return one entry a try: the shipment's failed tries, or the one thing that is known."""
+        tries = tuple(event for event in shipment.history if event.event == "attempt_failed") if shipment else ()
+        if tries and letter.reason != DeadLetterReason.DELIVERY_LIMIT:
+            return tries
+        last = HistoryEvent(
+            at=letter.dead_lettered_at,
+            event=letter.reason,
+            attempt=len(tries) + 1,
+            error_type=letter.error_type,
+            error_message=letter.error_message,
+        )
+        return (*tries, last)

@@ -1,0 +1,107 @@
+"""What the domain needs from the outside. Each docstring is the contract that the contract tests check."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from worker.domain.dead_letter import DeadLetterRecord
+from worker.domain.selection import DeadLetterGroup, Selection
+from worker.domain.shipment import Shipment, ShipmentStatus
+
+
+class ISupplierAPI(Protocol):
+    """The supplier."""
+
+    async def request_dispatch(self, shipment: Shipment) -> bool:
+        """Ask the supplier to dispatch the shipment, with the shipment id as idempotency key.
+
+        True: dispatched. False: a final no without a reason. Raises SupplierRejectedError (a final no, with the
+        supplier's words), SupplierUnavailableError (ask later), SupplierOutcomeUnknownError (may have happened)
+        or, behind a circuit breaker, CircuitBreakerOpenException (was not asked).
+        """
+        ...
+
+
+class IRepository(Protocol):
+    """The shipments. Every write is journaled on a majority before it returns.
+
+    Raises StoreUnavailableError when the store cannot be reached: the write may or may not have happened.
+    """
+
+    async def start_shipment(self, shipment: Shipment) -> Shipment:
+        """Store the new shipment unless its order has one already; return the one that is stored."""
+        ...
+
+    async def save_shipment(self, shipment: Shipment) -> ShipmentStatus:
+        """Store the shipment's status, counts and new events; return the status that a SHIPPED replaced.
+
+        `retry_count` never goes down and events are only added. A stored shipment that is SHIPPED or DELIVERED is
+        left as it is and ShipmentAlreadySettledError raised. The returned status is exact for a save that says
+        SHIPPED, even when another process changed the shipment meanwhile; for others it is what was last known.
+        """
+        ...
+
+    async def find_shipment(self, shipment_id: str) -> Shipment | None:
+        """Return the stored shipment, with its history."""
+        ...
+
+
+class IDeadLetters(Protocol):
+    """The filed dead letters. Writes and errors as in IRepository."""
+
+    async def insert(self, letter: DeadLetterRecord) -> DeadLetterRecord | None:
+        """Store the letter unless there is one of this id; return the one that was there, None when inserted."""
+        ...
+
+    async def replace(self, letter: DeadLetterRecord, *, expected: DeadLetterRecord) -> bool:
+        """Store `letter` in place of `expected`; False, and nothing stored, when it changed since it was read."""
+        ...
+
+    async def get(self, letter_id: str) -> DeadLetterRecord | None:
+        """Return one dead letter, body included."""
+        ...
+
+    async def resolve(self, *, order_id: str, letter_id: str | None, now: datetime) -> int:
+        """Mark every open or replaying letter of this order, and the letter of this id, resolved; return how many.
+
+        A malformed letter of the order stays open unless it is the one named: its body was never this order.
+        """
+        ...
+
+    async def claim_for_replay(self, letter_id: str, *, replay_id: str, by: str, now: datetime) -> bool:
+        """Take an open letter to `replaying`; False when it is not open (any more)."""
+        ...
+
+    async def confirm_replay(self, letter_id: str, *, replay_id: str, now: datetime) -> None:
+        """Note that the replayed copy was confirmed by the broker."""
+        ...
+
+    async def give_back(self, letter_id: str, *, replay_id: str, now: datetime) -> None:
+        """Take a letter whose copy did not go out back to `open`."""
+        ...
+
+    async def reopen_abandoned(self, *, claimed_before: datetime, now: datetime) -> int:
+        """Reopen letters claimed before that time whose copy was never confirmed; return how many."""
+        ...
+
+    def search(self, selection: Selection, *, limit: int, skip: int = 0) -> AsyncIterator[DeadLetterRecord]:
+        """Yield the letters of the selection, newest first, without their bodies."""
+        ...
+
+    async def count(self, selection: Selection) -> int:
+        """Return how many letters the selection has."""
+        ...
+
+    async def groups(self, selection: Selection) -> Sequence[DeadLetterGroup]:
+        """Return the selection by fingerprint, largest group first."""
+        ...
+
+
+class IReplayPublisher(Protocol):
+    """Where a replay's copies go out."""
+
+    async def publish_copy(
+        self, *, exchange: str, routing_key: str, body: bytes, headers: dict[str, object], message_id: str
+    ) -> None:
+        """Publish one persistent message; return when the broker has confirmed it. Raises PublishError."""
+        ...
