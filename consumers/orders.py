@@ -29,7 +29,7 @@ class OrderConsumer:
         order, malformed = self._parse(delivery.body)
         order_id = order.order_id if order is not None else malformed.order_id if malformed is not None else None
         state = MessageState.read(delivery, order_id=order_id)
-        with trace_scope(state.trace.trace_id):
+        with trace_scope(state.trace.trace_id, state.trace):
             log_fields_ctx.set(
                 {
                     "order_id": order_id,

@@ -33,7 +33,7 @@ class GroupCommit:
 
         Raises, for this update alone, DuplicateKeyError, StoreUnavailableError or what else the server says.
         """
-        done = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting.append((update, done))
         if self._flight is None:
             self._flight = asyncio.create_task(self._fly())

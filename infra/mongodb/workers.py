@@ -17,11 +17,6 @@ class MongoWorkerReports:
         with store_errors():
             await self._collection.replace_one({"_id": name}, {**report, "seen_at": now}, upsert=True)
 
-    async def withdraw(self, name: str) -> None:
-        """Remove the report of a worker that stopped in good order. Raises StoreUnavailableError."""
-        with store_errors():
-            await self._collection.delete_one({"_id": name})
-
     async def all(self) -> list[dict[str, Any]]:
         """Return every report, newest first. Raises StoreUnavailableError."""
         with store_errors():

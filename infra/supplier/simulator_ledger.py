@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from infra.supplier.simulator_contract import DispatchOrder
 
-KEPT_BREACHES = 20
+_KEPT_BREACHES = 20
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class Ledger:
 
     def __init__(self, keep_requests: int = 10_000) -> None:
         self._records: deque[Record] = deque(maxlen=keep_requests)
-        self._breaches: deque[str] = deque(maxlen=KEPT_BREACHES)
+        self._breaches: deque[str] = deque(maxlen=_KEPT_BREACHES)
         self._answers: Counter[str] = Counter()
         self._requests_of_key: dict[str, int] = {}
         self._dispatch_of_key: dict[str, Dispatch] = {}

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 trace_id_ctx: ContextVar[str | None] = ContextVar("trace_id", default=None)
 """The trace ID of the order being handled in this task; log lines take it from here."""
 
+trace_context_ctx: ContextVar["TraceContext | None"] = ContextVar("trace_context", default=None)
+"""The whole trace context of that order, for outgoing calls."""
+
 MAX_TRACE_ID_LENGTH = 128
 _MAX_TRACESTATE_LENGTH = 512
 _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -55,13 +58,14 @@ class TraceContext:
 
 
 @contextmanager
-def trace_scope(trace_id: str) -> Iterator[None]:
-    """Set `trace_id_ctx` for the block."""
-    token = trace_id_ctx.set(trace_id)
+def trace_scope(trace_id: str, context: TraceContext | None = None) -> Iterator[None]:
+    """Set `trace_id_ctx` and `trace_context_ctx` for the block."""
+    tokens = trace_id_ctx.set(trace_id), trace_context_ctx.set(context)
     try:
         yield
     finally:
-        trace_id_ctx.reset(token)
+        trace_id_ctx.reset(tokens[0])
+        trace_context_ctx.reset(tokens[1])
 
 
 def is_valid_trace_id(value: object) -> bool:

@@ -1,0 +1,85 @@
+#!/bin/sh
+# Installs what the private servers for demo and tests need from the system: RabbitMQ, the libcurl that mongod is
+# linked to, and Python's venv where Debian leaves it out. Starts nothing and leaves nothing switched on.
+# Safe to run again: what is there is left alone.
+set -eu
+
+POLICY=/usr/sbin/policy-rc.d
+SUDO=
+
+say() { printf 'install-servers: %s\n' "$*"; }
+fail() { say "$@" >&2; exit 1; }
+
+has_rabbitmq() { [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ]; }
+has_libcurl() {
+    for library in /usr/lib/*/libcurl.so.4 /usr/lib/libcurl.so.4 /usr/lib64/libcurl.so.4; do
+        [ -e "$library" ] && return
+    done
+    return 1
+}
+has_venv() { python3 -I -S -c 'import ensurepip, venv' 2>/dev/null; }
+
+missing_packages() {
+    has_rabbitmq || echo rabbitmq-server
+    has_libcurl || echo libcurl4
+    has_venv || echo python3-venv
+}
+
+# Runs as root; what a command prints is shown only when it fails.
+as_root() {
+    output=$($SUDO "$@" 2>&1) || { status=$?; printf '%s\n' "$output" | tail -n 20 >&2; return "$status"; }
+}
+apt() {
+    as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" </dev/null
+}
+
+become_root() {
+    [ "$(id -u)" -ne 0 ] || return 0
+    if command -v sudo >/dev/null && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
+        say "not root: apt-get runs through sudo"
+        SUDO=sudo
+    else
+        fail "needs root and found no usable sudo; run as root: apt-get update && apt-get install" \
+            "--no-install-recommends$(printf ' %s' $missing)"
+    fi
+}
+
+# Packages start their service when they are installed, unless this file says no.
+forbid_service_starts() {
+    [ ! -e "$POLICY" ] || return 0
+    trap '$SUDO rm -f "$POLICY"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' HUP TERM
+    printf '#!/bin/sh\nexit 101\n' | $SUDO tee "$POLICY" >/dev/null
+    $SUDO chmod 755 "$POLICY"
+}
+
+# Called only for a RabbitMQ that this run installed: one that was there before stays as its owner wants it.
+# epmd is Erlang's name service; its socket would listen on every boot.
+switch_off_system_node() {
+    command -v systemctl >/dev/null || return 0
+    say "switching the system's own RabbitMQ service off"
+    now=
+    [ ! -d /run/systemd/system ] || now=--now
+    for unit in rabbitmq-server.service epmd.socket epmd.service; do
+        [ ! -e "/lib/systemd/system/$unit" ] || as_root systemctl disable $now "$unit"
+    done
+}
+
+missing=$(missing_packages)
+[ -n "$missing" ] || { say "everything is there"; exit 0; }
+command -v apt-get >/dev/null || fail "cannot install$(printf ' %s' $missing): this system has no apt-get." \
+    "Use servers of your own: set LOGISTICS_AMQP_URL and LOGISTICS_MONGODB_URI"
+
+become_root
+say "updating the package lists"
+apt update || { sleep 5; apt update; } || fail "apt-get update failed: check the network and the package sources"
+# Ubuntu 24.04 and Debian 13 renamed the library for their 64-bit time_t.
+[ -z "$(apt-cache search --names-only '^libcurl4t64$')" ] || missing=$(echo "$missing" | sed 's/^libcurl4$/libcurl4t64/')
+forbid_service_starts
+say "installing$(printf ' %s' $missing)"
+apt install -y --no-install-recommends $missing || fail "apt-get install failed: see the lines above"
+case $missing in *rabbitmq-server*) switch_off_system_node ;; esac
+[ -z "$(missing_packages)" ] || fail "apt-get went through, but still missing:$(printf ' %s' $(missing_packages))"
+say "done"

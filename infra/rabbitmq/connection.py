@@ -1,0 +1,40 @@
+"""Connections to RabbitMQ, and the translation of their errors."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import aio_pika
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import AMQPError, AuthenticationError, ProbableAuthenticationError
+
+from worker.domain.errors import BrokerUnavailableError
+
+HEARTBEAT = 10
+"""Seconds. A silent TCP death takes three of them to notice."""
+CONNECT_TIMEOUT = 10.0
+BROKER_ERRORS = (AMQPError, OSError, TimeoutError, RuntimeError)
+"""What the client raises when the broker is away; a closed channel is a RuntimeError."""
+
+
+async def connect(url: str, *, name: str) -> AbstractConnection:
+    """Open a plain connection, visible at the broker under `name`.
+
+    Not one that restores itself: whoever uses it notices that it is gone and starts over, so there is one place
+    that knows whether a consumer is there. Raises BrokerUnavailableError.
+    """
+    with broker_errors():
+        return await aio_pika.connect(
+            url, timeout=CONNECT_TIMEOUT, heartbeat=HEARTBEAT, client_properties={"connection_name": name}
+        )
+
+
+@contextmanager
+def broker_errors() -> Iterator[None]:
+    """Turn the client's many errors into BrokerUnavailableError."""
+    try:
+        yield
+    except (AuthenticationError, ProbableAuthenticationError) as error:
+        raise BrokerUnavailableError("RabbitMQ refuses the user, password or vhost of LOGISTICS_AMQP_URL") from error
+    except BROKER_ERRORS as error:
+        text = str(error)[:300] or "no answer in time"
+        raise BrokerUnavailableError(f"RabbitMQ is not reachable: {text} ({type(error).__name__})") from error

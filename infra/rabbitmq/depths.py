@@ -1,0 +1,55 @@
+"""How many messages wait in a queue, and how many consumers it has."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aio_pika.abc import AbstractConnection
+from aio_pika.exceptions import ChannelClosed
+
+from infra.rabbitmq.connection import broker_errors, connect
+
+_TIMEOUT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLook:
+    """One look at a queue."""
+
+    ready: int
+    consumers: int
+
+
+class QueueDepths:
+    """Looks at queues on a connection of its own, opened when first needed."""
+
+    def __init__(self, url: str, *, name: str) -> None:
+        self._url = url
+        self._name = name
+        self._connection: AbstractConnection | None = None
+
+    async def look(self, queues: Sequence[str]) -> dict[str, QueueLook | None]:
+        """Return a look at each queue, None for one that does not exist. Raises BrokerUnavailableError."""
+        if self._connection is None or self._connection.is_closed:
+            self._connection = await connect(self._url, name=self._name)
+        return {queue: await self._look(self._connection, queue) for queue in queues}
+
+    async def read(self, queues: Sequence[str]) -> dict[str, int | None]:
+        """Return how many messages are ready in each queue. Raises BrokerUnavailableError."""
+        return {name: look.ready if look else None for name, look in (await self.look(queues)).items()}
+
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._connection is not None and not self._connection.is_closed:
+            with broker_errors():
+                await self._connection.close()
+
+    @staticmethod
+    async def _look(connection: AbstractConnection, queue: str) -> QueueLook | None:
+        with broker_errors():
+            channel = await connection.channel()
+            try:
+                found = (await channel.declare_queue(queue, passive=True, timeout=_TIMEOUT)).declaration_result
+                await channel.close()
+            except ChannelClosed:
+                return None
+        return QueueLook(ready=found.message_count or 0, consumers=found.consumer_count or 0)

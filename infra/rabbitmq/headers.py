@@ -1,0 +1,44 @@
+"""Headers that fit: a message's headers travel in one frame, and one that does not fit costs the connection."""
+
+from typing import cast
+
+from aio_pika.abc import HeadersType
+from pamqp import encode
+
+from worker.domain.log import StructuredLogger
+
+_MAX_BYTES = 100_000  # of the 131,072 bytes of a frame; the rest is for the other properties
+_SMALL = 256
+
+_log = StructuredLogger("logistics.publisher")
+
+
+def fitting_headers(headers: dict[str, object]) -> HeadersType:
+    """Return the headers, without those that cannot be sent, and without the largest as long as all are too large.
+
+    Only a publisher's own headers can be that large; ours are bounded. What is left out is logged by name.
+    """
+    sizes = {name: _size(name, value) for name, value in headers.items()}
+    dropped = [name for name, size in sizes.items() if size is None]
+    total = sum(size for size in sizes.values() if size is not None)
+    for name, size in sorted(sizes.items(), key=lambda item: -(item[1] or 0)):
+        if total <= _MAX_BYTES or not size or size <= _SMALL:
+            break
+        dropped.append(name)
+        total -= size
+    if not dropped:
+        return cast("HeadersType", headers)
+    _log.warning("headers.dropped", names=[name[:100] for name in dropped])
+    return cast("HeadersType", {name: value for name, value in headers.items() if name not in dropped})
+
+
+def _size(name: str, value: object) -> int | None:
+    """Return a header's size on the wire, None when it cannot be encoded."""
+    if isinstance(value, int | bool):
+        return len(name) + 10 if -(2**63) <= value < 2**63 else None
+    if isinstance(value, str):
+        return len(name) + 6 + (len(value) if value.isascii() else 4 * len(value))
+    try:
+        return len(encode.field_table({name: value}))  # type: ignore[dict-item] # whatever it is, it is tried
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return None

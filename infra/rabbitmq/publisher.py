@@ -1,0 +1,112 @@
+"""Publishing with confirms: returns when the broker has the message, raises otherwise."""
+
+import asyncio
+import uuid
+from datetime import UTC, datetime
+
+from aio_pika import DeliveryMode, Message
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+from aio_pika.exceptions import ChannelNotFoundEntity, DeliveryError
+from aio_pika.exceptions import PublishError as ReturnedError
+
+from infra.rabbitmq.connection import broker_errors, connect
+from infra.rabbitmq.headers import fitting_headers
+from worker.domain.errors import PublishError, UnroutableError
+
+_CONFIRM_TIMEOUT = 30.0
+
+
+class ConfirmedPublisher:
+    """Publishes persistent, mandatory messages on a connection of its own, opened when first needed.
+
+    Many publishes may be awaited at once; their confirms are in flight together.
+    """
+
+    def __init__(self, url: str, *, name: str) -> None:
+        self._url = url
+        self._name = name
+        self._connection: AbstractConnection | None = None
+        self._channel: AbstractChannel | None = None
+        self._exchanges: dict[str, AbstractExchange] = {}
+        self._opening = asyncio.Lock()
+
+    async def publish(
+        self,
+        *,
+        exchange: str,
+        routing_key: str,
+        body: bytes,
+        headers: dict[str, object],
+        message_id: str | None = None,
+        like: Message | None = None,
+    ) -> None:
+        """Publish one message; return when the broker has confirmed it.
+
+        `like`: take content type, timestamp and the like from this message. A message id is drawn when none is
+        given; never give one that is in flight already. Raises UnroutableError, BrokerUnavailableError (it may have
+        arrived all the same) or PublishError (the broker refused it, a queue is full).
+        """
+        message = Message(
+            body,
+            headers=fitting_headers(headers),
+            message_id=message_id or uuid.uuid4().hex,
+            delivery_mode=DeliveryMode.PERSISTENT,
+            content_type=(like.content_type if like else None) or "application/json",
+            content_encoding=like.content_encoding if like else None,
+            correlation_id=like.correlation_id if like else None,
+            type=like.type if like else None,
+            app_id=like.app_id if like else None,
+            timestamp=like.timestamp if like else datetime.now(UTC),
+        )
+        with broker_errors():
+            target = await self._exchange(exchange)
+            try:
+                await target.publish(message, routing_key, mandatory=True, timeout=_CONFIRM_TIMEOUT)
+            except ReturnedError as error:
+                raise UnroutableError(f"no queue is bound to the exchange {exchange!r} for {routing_key!r}") from error
+            except ChannelNotFoundEntity as error:
+                raise UnroutableError(f"the exchange {exchange!r} does not exist") from error
+            except DeliveryError as error:
+                raise PublishError(f"the broker refused the message: a queue behind {exchange!r} is full") from error
+
+    async def publish_copy(
+        self, *, exchange: str, routing_key: str, body: bytes, headers: dict[str, object], message_id: str
+    ) -> None:
+        """Publish a replay's copy (`IReplayPublisher`)."""
+        await self.publish(
+            exchange=exchange, routing_key=routing_key, body=body, headers=headers, message_id=message_id
+        )
+
+    async def ping(self) -> None:
+        """Return when the connection is open. Raises BrokerUnavailableError."""
+        with broker_errors():
+            await self._exchange("")
+
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None and not connection.is_closed:
+            with broker_errors():
+                await connection.close()
+
+    async def _exchange(self, name: str) -> AbstractExchange:
+        channel = self._channel
+        if channel is None or channel.is_closed:
+            async with self._opening:
+                channel = await self._open()
+        exchange = self._exchanges.get(name)
+        if exchange is None:
+            exchange = await channel.get_exchange(name, ensure=False) if name else channel.default_exchange
+            self._exchanges[name] = exchange
+        return exchange
+
+    async def _open(self) -> AbstractChannel:
+        """Return an open channel; an error on a publish closes the channel, an outage the connection."""
+        if self._channel is not None and not self._channel.is_closed:
+            return self._channel
+        self._exchanges.clear()
+        async with asyncio.timeout(_CONFIRM_TIMEOUT):
+            if self._connection is None or self._connection.is_closed:
+                self._connection = await connect(self._url, name=self._name)
+            self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+        return self._channel

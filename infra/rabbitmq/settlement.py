@@ -1,0 +1,101 @@
+"""Settlement: performs an outcome. What goes out is confirmed first; only then is the delivery acknowledged."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.message import IncomingMessage
+
+from infra.rabbitmq.connection import BROKER_ERRORS
+from infra.rabbitmq.publisher import ConfirmedPublisher
+from infra.rabbitmq.topology import DEAD_LETTER_EXCHANGE, RETRY_EXCHANGE
+from worker.domain.errors import LogisticsError, PublishError, UnroutableError
+from worker.domain.log import StructuredLogger
+from worker.domain.outcome import Ack, DeadLetter, Defer, Outcome, Retry
+
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 10.0
+_REQUEUE_PAUSE = 1.0
+
+_log = StructuredLogger("logistics.settlement")
+
+
+class Settlement:
+    """Settles deliveries of a queue that has the retry and dead-letter exchanges behind it."""
+
+    def __init__(self, publisher: ConfirmedPublisher, *, restore_topology: Callable[[], Awaitable[None]]) -> None:
+        self._publisher = publisher
+        self._restore_topology = restore_topology
+
+    async def settle(self, message: AbstractIncomingMessage, outcome: Outcome) -> None:
+        """Perform the outcome.
+
+        While the broker does not take what must go out (full queue, lost binding, outage) the delivery is held and
+        the publish tried again. When the delivery's own channel is gone there is nothing left to settle: the broker
+        delivers the message again.
+        """
+        match outcome:
+            case Ack():
+                pass
+            case Retry(queue=queue, headers=headers) | Defer(queue=queue, headers=headers):
+                if not await self._publish(message, RETRY_EXCHANGE, queue, dict(headers)):
+                    return
+            case DeadLetter(headers=headers):
+                if not await self._publish(message, DEAD_LETTER_EXCHANGE, "", dict(headers)):
+                    return
+        await acknowledge(message)
+
+    async def _publish(
+        self, message: AbstractIncomingMessage, exchange: str, key: str, headers: dict[str, object]
+    ) -> bool:
+        pause = _FIRST_PAUSE
+        like = message if isinstance(message, IncomingMessage) else None
+        while not message.channel.is_closed:
+            try:
+                await self._publisher.publish(
+                    exchange=exchange, routing_key=key, body=message.body, headers=headers, like=like
+                )
+            except PublishError as error:
+                _log.warning("settlement.held", exchange=exchange, routing_key=key, error=str(error), pause=pause)
+                if isinstance(error, UnroutableError):
+                    await self._try_to_restore()
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            else:
+                return True
+        _log.info("settlement.dropped", why="the channel is gone; the broker delivers the message again")
+        return False
+
+    async def _try_to_restore(self) -> None:
+        try:
+            await self._restore_topology()
+        except LogisticsError as error:
+            _log.error("topology.not_restored", error=str(error))
+
+
+class RequeueSettlement:
+    """Settles deliveries of a queue with nothing behind it: what is not done stays in the queue."""
+
+    async def settle(self, message: AbstractIncomingMessage, outcome: Outcome) -> None:
+        """Acknowledge, or give the message back after a pause."""
+        if isinstance(outcome, Ack):
+            await acknowledge(message)
+        else:
+            await give_back(message)
+
+
+async def give_back(message: AbstractIncomingMessage) -> None:
+    """Return the message to its queue, after a pause so that a lasting fault is no busy loop."""
+    await asyncio.sleep(_REQUEUE_PAUSE)
+    try:
+        await message.nack(requeue=True)
+    except BROKER_ERRORS as error:
+        _log.debug("settlement.late", error=str(error))
+
+
+async def acknowledge(message: AbstractIncomingMessage) -> None:
+    """Acknowledge; too late for that (the channel is gone) means a redelivery, which changes nothing."""
+    try:
+        await message.ack()
+    except BROKER_ERRORS as error:
+        _log.debug("settlement.late", error=str(error))

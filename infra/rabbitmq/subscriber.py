@@ -1,0 +1,244 @@
+"""The subscriber: keeps one consumer on one queue, through everything that happens to a connection."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC
+from typing import Protocol
+
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
+
+from infra.rabbitmq.connection import CONNECT_TIMEOUT, broker_errors, connect
+from infra.rabbitmq.settlement import give_back
+from infra.rabbitmq.topology import Topology
+from worker.domain.delivery import Delivery
+from worker.domain.errors import BrokerUnavailableError, LogisticsError
+from worker.domain.log import StructuredLogger
+from worker.domain.outcome import Outcome
+
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 10.0
+_TICK = 2.0
+_DEAF_AFTER = 25.0
+
+_log = StructuredLogger("logistics.subscriber")
+
+
+class ISettlement(Protocol):
+    """Whoever performs outcomes."""
+
+    async def settle(self, message: AbstractIncomingMessage, outcome: Outcome) -> None:
+        """Perform the outcome of one delivery."""
+        ...
+
+
+class Subscriber:
+    """Hands each delivery of a queue to `handle`, in a task of its own, and its outcome to the settlement.
+
+    How many deliveries may be unsettled at once is the intake limit; 0, as at first, pauses. Changing it takes the consumer off
+    the queue and puts it back: a quorum queue fixes the prefetch when a consumer starts.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        queue: str,
+        name: str,
+        topology: Topology,
+        handle: Callable[[Delivery], Awaitable[Outcome]],
+        settlement: ISettlement,
+        on_settled: Callable[[Delivery, Outcome, float], None] = lambda *_: None,
+    ) -> None:
+        self.queue = queue
+        self._url = url
+        self._name = name
+        self._topology = topology
+        self._handle = handle
+        self._settlement = settlement
+        self._wanted = 0
+        self._on_settled = on_settled
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._consumer_tag: str | None = None
+        self._consuming_with = 0
+        self._channel: AbstractChannel | None = None
+        self._connected = False
+        self._last_sound = time.monotonic()
+
+    @property
+    def in_flight(self) -> int:
+        """Deliveries that are not settled yet."""
+        return len(self._tasks)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection to the broker."""
+        return self._connected
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it consumes, is paused on purpose, or is busy getting there; False when it sits deaf."""
+        return time.monotonic() - self._last_sound < _DEAF_AFTER
+
+    def set_intake_limit(self, limit: int) -> None:
+        """Take at most so many deliveries at once from now on; 0 pauses."""
+        if limit != self._wanted:
+            self._wanted = limit
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Consume until `stop`. Raises TopologyMismatchError when the broker's queues differ at the first look."""
+        pause, first = _FIRST_PAUSE, True
+        while not self._is_over():
+            started = time.monotonic()
+            try:
+                await self._session()
+            except BrokerUnavailableError as error:
+                _log.warning("broker.unreachable", queue=self.queue, error=str(error), next_try_in=pause)
+            except LogisticsError as error:
+                if first:
+                    raise
+                _log.error("broker.differs", queue=self.queue, error=str(error), next_try_in=pause)
+            first = False
+            if self._is_over():
+                return
+            pause = _FIRST_PAUSE if time.monotonic() - started > _DEAF_AFTER else min(pause * 2, _LONGEST_PAUSE)
+            self._last_sound = time.monotonic()
+            await self._sleep(pause)
+
+    async def stop(self, *, deadline: float) -> bool:
+        """Stop taking, let what is in flight finish for `deadline` seconds, give the rest back.
+
+        Returns whether everything was finished. `run` returns afterwards.
+        """
+        self._stopping = True
+        self._wanted = 0
+        self._wake.set()
+        pending = set(self._tasks)
+        if pending:
+            _, pending = await asyncio.wait(pending, timeout=deadline)
+            late = set(self._tasks)  # a delivery that arrived before the consumer was gone
+            if late - pending and not pending:
+                _, pending = await asyncio.wait(late, timeout=1.0)
+        for task in pending:
+            task.cancel()
+        if pending:
+            await asyncio.wait(pending, timeout=1.0)
+        self._wake.set()
+        return not pending
+
+    async def _session(self) -> None:
+        """One connection's life: until it is lost, the broker cancels the consumer, or we stop."""
+        connection = await connect(self._url, name=self._name)
+        try:
+            await self._topology.declare(connection)
+            with broker_errors():
+                async with asyncio.timeout(CONNECT_TIMEOUT):
+                    queue = await self._open(connection)
+                self._connected = True
+                _log.info("broker.connected", queue=self.queue)
+                await self._reconcile(queue)
+        finally:
+            self._connected, self._consumer_tag, self._consuming_with = False, None, 0
+            await _close(connection)
+
+    async def _open(self, connection: AbstractConnection) -> AbstractQueue:
+        channel = await connection.channel(publisher_confirms=False)
+        channel.close_callbacks.add(self._on_channel_closed)
+        underlay = await channel.get_underlay_channel()
+        underlay.on_consumer_cancel_callbacks.add(self._on_consumer_cancelled)
+        self._channel = channel
+        return await channel.get_queue(self.queue, ensure=False)
+
+    async def _reconcile(self, queue: AbstractQueue) -> None:
+        """Keep the consumer as it is wanted; return when the session is over."""
+        while not self._channel_is_closed():
+            self._wake.clear()
+            if self._stopping and not self._tasks and self._consumer_tag is None:
+                return
+            if self._consuming_with != self._wanted:
+                async with asyncio.timeout(CONNECT_TIMEOUT):
+                    await self._apply(queue)
+            elif self._wanted and self._consumer_tag is None:
+                raise BrokerUnavailableError("the broker cancelled the consumer")
+            self._last_sound = time.monotonic()
+            await self._sleep(_TICK)
+        raise BrokerUnavailableError("the channel was closed")
+
+    async def _apply(self, queue: AbstractQueue) -> None:
+        if self._consumer_tag is not None:
+            tag, self._consumer_tag = self._consumer_tag, None
+            await queue.cancel(tag)
+        limit, self._consuming_with = self._wanted, 0
+        if limit:
+            channel = self._channel
+            if channel is not None:
+                await channel.set_qos(prefetch_count=limit)
+            self._consumer_tag = str(await queue.consume(self._on_message))
+        self._consuming_with = limit
+
+    def _is_over(self) -> bool:
+        return self._stopping
+
+    def _channel_is_closed(self) -> bool:
+        return self._channel is None or self._channel.is_closed
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    def _on_channel_closed(self, *_: object) -> None:
+        self._wake.set()
+
+    def _on_consumer_cancelled(self, *_: object) -> None:
+        self._consumer_tag = None
+        self._wake.set()
+
+    async def _on_message(self, message: AbstractIncomingMessage) -> None:
+        # A closing channel cancels this callback, so the work happens in a task of our own.
+        task = asyncio.create_task(self._work(message))
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._stopping:
+            self._wake.set()
+
+    async def _work(self, message: AbstractIncomingMessage) -> None:
+        started = time.monotonic()
+        try:
+            delivery = _delivery(message)
+            outcome = await self._handle(delivery)
+            await self._settlement.settle(message, outcome)
+            self._on_settled(delivery, outcome, time.monotonic() - started)
+        except Exception as error:  # noqa: BLE001 - a fault of ours must not keep the delivery for ever
+            _log.error("delivery.crashed", queue=self.queue, message_id=message.message_id, exc_info=error)
+            await give_back(message)
+
+
+def _delivery(message: AbstractIncomingMessage) -> Delivery:
+    published_at = message.timestamp
+    return Delivery(
+        body=message.body,
+        headers=message.headers,
+        message_id=message.message_id,
+        exchange=message.exchange or "",
+        routing_key=message.routing_key or "",
+        redelivered=bool(message.redelivered),
+        published_at=published_at.astimezone(UTC) if published_at is not None else None,
+    )
+
+
+async def _close(connection: AbstractConnection) -> None:
+    try:
+        with broker_errors():
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await connection.close()
+    except BrokerUnavailableError:
+        pass  # it was gone already

@@ -1,0 +1,180 @@
+"""Every exchange, queue and binding: the only place that spells a queue's arguments."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
+
+from infra.rabbitmq.connection import broker_errors, connect
+from worker.domain.errors import TopologyMismatchError
+from worker.domain.retry import DEFAULT_DELAYS, Delay
+
+ORDERS_EXCHANGE = "orders"
+RETRY_EXCHANGE = "orders.retry"
+DEAD_LETTER_EXCHANGE = "orders.dead-letter"
+WORK_QUEUE = "orders.work"
+DEAD_LETTER_QUEUE = "orders.dlq"
+PLACED_KEY = "order.placed"
+
+_SAFE_QUEUE = {"x-queue-type": "quorum", "x-overflow": "reject-publish"}
+# Dead-lettering by the broker waits for the target queue's confirm, too.
+_CONFIRMED_DEAD_LETTERING = {"x-dead-letter-strategy": "at-least-once"}
+_TIMEOUT = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One durable exchange."""
+
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """One durable quorum queue and what is bound to it, as (exchange, routing key)."""
+
+    name: str
+    arguments: dict[str, str | int]
+    bindings: Sequence[tuple[str, str]] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing at the broker that is not as it should be."""
+
+    name: str
+    problem: str
+
+
+def retry_queue(label: str) -> str:
+    """Return the name of a delay's queue."""
+    return f"{RETRY_EXCHANGE}.{label}"
+
+
+class Topology:
+    """The exchanges and queues of the order pipeline, for a set of delays."""
+
+    def __init__(self, delays: Sequence[Delay] = DEFAULT_DELAYS) -> None:
+        self.exchanges = (
+            Exchange(ORDERS_EXCHANGE, "topic"),
+            Exchange(RETRY_EXCHANGE, "direct"),
+            Exchange(DEAD_LETTER_EXCHANGE, "fanout"),
+        )
+        work = Queue(
+            WORK_QUEUE,
+            {
+                **_SAFE_QUEUE,
+                **_CONFIRMED_DEAD_LETTERING,
+                "x-dead-letter-exchange": DEAD_LETTER_EXCHANGE,
+                "x-delivery-limit": 20,
+            },
+            [(ORDERS_EXCHANGE, "order.#")],
+        )
+        # A limit nobody reaches: 3.10 destroys messages for -1, 4.x for its default of 20.
+        dead = Queue(DEAD_LETTER_QUEUE, {**_SAFE_QUEUE, "x-delivery-limit": 1_000_000}, [(DEAD_LETTER_EXCHANGE, "")])
+        by_label = {delay.label: delay for delay in delays}
+        self.queues = (work, *(_delay_queue(delay) for delay in by_label.values()), dead)
+        self.delay_labels = tuple(by_label)
+
+    async def declare(self, connection: AbstractConnection) -> None:
+        """Create what is missing, bindings included.
+
+        Raises TopologyMismatchError when something of that name exists with other arguments, BrokerUnavailableError
+        when the broker does not answer. Use a connection that does not restore itself: it would try for ever.
+        """
+        with broker_errors():
+            channel = await connection.channel()
+            try:
+                for exchange in self.exchanges:
+                    await channel.declare_exchange(exchange.name, exchange.kind, durable=True, timeout=_TIMEOUT)
+                for queue in self.queues:
+                    await _declare_queue(channel, queue)
+                await channel.close()
+            except ChannelPreconditionFailed as error:
+                raise TopologyMismatchError(describe_mismatch(str(error))) from error
+
+    async def ensure(self, url: str) -> None:
+        """Declare on a connection of its own. Raises as `declare`."""
+        connection = await connect(url, name="logistics topology")
+        try:
+            await self.declare(connection)
+        finally:
+            await connection.close()
+
+    async def verify(self, url: str) -> list[Difference]:
+        """Return what is missing or different at the broker, without changing it.
+
+        Bindings cannot be asked for over AMQP; `declare` restores a missing one.
+        """
+        connection = await connect(url, name="logistics topology verify")
+        try:
+            differences = []
+            things: list[Exchange | Queue] = [*self.exchanges, *self.queues]
+            for thing in things:
+                problem = await _compare(connection, thing)
+                if problem is not None:
+                    differences.append(Difference(thing.name, problem))
+            return differences
+        finally:
+            await connection.close()
+
+
+def describe_mismatch(text: str) -> str:
+    """Return the broker's complaint about other arguments as a sentence."""
+    match = re.search(r"inequivalent arg '([^']+)' for (\w+) '([^']+)'.*?received (.*?) but current is (.*)", text)
+    if match is None:
+        return text
+    argument, kind, name, wanted, current = match.groups()
+    return f"{kind} {name}: {argument} should be {_plain(wanted)}, but is {_plain(current)}"
+
+
+def _plain(value: str) -> str:
+    """Return `the value '5' of type 'signedint'` as `5`."""
+    match = re.search(r"the value '([^']*)'", value)
+    return match[1] if match else value.strip(" '\")")
+
+
+def _delay_queue(delay: Delay) -> Queue:
+    arguments: dict[str, str | int] = {
+        **_SAFE_QUEUE,
+        **_CONFIRMED_DEAD_LETTERING,
+        "x-message-ttl": round(delay.seconds * 1000),
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": WORK_QUEUE,
+    }
+    return Queue(retry_queue(delay.label), arguments, [(RETRY_EXCHANGE, delay.label)])
+
+
+async def _declare_queue(channel: AbstractChannel, queue: Queue) -> None:
+    declared = await channel.declare_queue(queue.name, durable=True, arguments=dict(queue.arguments), timeout=_TIMEOUT)
+    for exchange, key in queue.bindings:
+        await declared.bind(exchange, key, timeout=_TIMEOUT)
+
+
+async def _compare(connection: AbstractConnection, thing: Exchange | Queue) -> str | None:
+    """Return how one thing differs, None when it is right.
+
+    A passive declare first (an active one would create it), then an active one, which compares. Each on a channel of
+    its own, because an error closes the channel.
+    """
+    for passive in (True, False):
+        with broker_errors():
+            channel = await connection.channel()
+            try:
+                if isinstance(thing, Exchange):
+                    await channel.declare_exchange(
+                        thing.name, thing.kind, durable=True, passive=passive, timeout=_TIMEOUT
+                    )
+                else:
+                    await channel.declare_queue(
+                        thing.name, durable=True, passive=passive, arguments=dict(thing.arguments), timeout=_TIMEOUT
+                    )
+                await channel.close()
+            except ChannelNotFoundEntity:
+                return "is missing"
+            except ChannelPreconditionFailed as error:
+                return describe_mismatch(str(error))
+    return None

@@ -1,0 +1,148 @@
+"""The supplier over HTTP."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+
+from infra.supplier.breaker import CircuitBreaker, resilient
+from worker.domain.core import utc_now
+from worker.domain.errors import SupplierOutcomeUnknownError, SupplierRejectedError, SupplierUnavailableError
+from worker.domain.shipment import Shipment
+from worker.domain.trace import TraceContext, trace_context_ctx, trace_id_ctx
+
+_LATER = frozenset({429, 503})
+_UNKNOWN = frozenset({408, 425})
+_MAX_ANSWER = 64 * 1024
+
+
+class HttpSupplier:
+    """`ISupplierAPI` on `POST {url}/dispatches`, every call through the circuit.
+
+    The answer is read whole before it counts: one cut in the middle is an unknown outcome.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        circuit: CircuitBreaker,
+        timeout: float,
+        connections: int,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """`timeout`: seconds for one request in all. `connections`: how many requests may be under way."""
+        self._url = f"{url.rstrip('/')}/dispatches"
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._connections = connections
+        self._clock = clock
+        self._session: aiohttp.ClientSession | None = None
+        self._guarded = resilient(circuit)(self._post)
+
+    async def request_dispatch(self, shipment: Shipment) -> bool:
+        """Ask the supplier to dispatch the shipment."""
+        return await self._guarded(shipment)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _post(self, shipment: Shipment) -> bool:
+        body = {"shipment_id": shipment.id, "order_id": shipment.order_id, "destination": shipment.destination}
+        try:
+            async with self._open_session().post(
+                self._url,
+                data=json.dumps(body).encode(),
+                headers=_headers(shipment),
+                allow_redirects=False,
+                timeout=self._timeout,
+            ) as response:
+                answer = await _read(response)
+                return self._judge(response.status, response.headers.get("Retry-After"), answer)
+        except TimeoutError as error:
+            raise SupplierOutcomeUnknownError(f"no answer within {self._timeout.total:g} s") from error
+        except aiohttp.ClientConnectorError as error:
+            raise SupplierOutcomeUnknownError(f"no connection: {error}") from error
+        except aiohttp.ClientError as error:
+            raise SupplierOutcomeUnknownError(f"connection broke: {str(error) or type(error).__name__}") from error
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._connections), cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self._session
+
+    def _judge(self, status: int, retry_after: str | None, answer: bytes) -> bool:
+        """Return True for a yes, raise what else the answer means."""
+        if 200 <= status < 300:
+            reason = _refusal(answer)
+            if reason is not None:
+                raise SupplierRejectedError(f"HTTP {status}, not accepted: {reason}")
+            return True
+        if status in _LATER:
+            raise SupplierUnavailableError(
+                f"HTTP {status}: {_excerpt(answer)}", retry_after=parse_retry_after(retry_after, now=self._clock())
+            )
+        if 400 <= status < 500 and status not in _UNKNOWN:
+            raise SupplierRejectedError(f"HTTP {status}: {_excerpt(answer)}")
+        raise SupplierOutcomeUnknownError(f"HTTP {status}: {_excerpt(answer)}")
+
+
+def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
+    """Return the seconds a Retry-After asks for, given as seconds or as a date (RFC 9110, 10.2.3).
+
+    None when it is absent or makes no sense; 0 for a date in the past.
+    """
+    if value is None:
+        return None
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return float(value[:10])
+    try:
+        at = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return max((at - now).total_seconds(), 0.0)
+
+
+def _headers(shipment: Shipment) -> dict[str, str]:
+    trace = trace_context_ctx.get() or TraceContext.from_headers({"trace_id": shipment.trace_id}, seed=shipment.id)
+    headers = {
+        "Content-Type": "application/json",
+        "Idempotency-Key": shipment.id,
+        "X-Trace-Id": trace_id_ctx.get() or shipment.trace_id,
+        "traceparent": trace.child_traceparent(),
+    }
+    if trace.tracestate is not None:
+        headers["tracestate"] = trace.tracestate
+    return headers
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """Return the answer's first 64 kB; read on to its end, so that a cut one is noticed."""
+    answer = b""
+    async for chunk in response.content.iter_chunked(_MAX_ANSWER):
+        answer = (answer + chunk)[:_MAX_ANSWER]
+    return answer
+
+
+def _refusal(answer: bytes) -> str | None:
+    """Return the reason of a `{"accepted": false}`, None for any other answer."""
+    try:
+        document = json.loads(answer)
+    except (ValueError, RecursionError):
+        return None  # a 2xx is a yes, whatever it says
+    if isinstance(document, dict) and document.get("accepted") is False:
+        return str(document.get("reason", "no reason given"))[:300]
+    return None
+
+
+def _excerpt(answer: bytes) -> str:
+    text = answer[:300].decode("utf-8", "replace")
+    return "".join(character if character.isprintable() else " " for character in text).strip() or "(empty answer)"

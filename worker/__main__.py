@@ -1,0 +1,5 @@
+"""`python -m worker` is the command `logistics`."""
+
+from worker.cli import main
+
+main()

@@ -1,0 +1,44 @@
+"""`logistics worker`."""
+
+import asyncio
+
+import click
+
+from infra.telemetry.logs import setup_logging
+from worker.bootstrap import CONSUMERS, build_worker
+from worker.lifecycle import run_worker
+from worker.settings import Settings, load_settings
+
+
+def _consumer_names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
+    if value is None:
+        return CONSUMERS
+    names = tuple(name.strip() for name in value.split(",") if name.strip())
+    unknown = [name for name in names if name not in CONSUMERS]
+    if unknown or not names:
+        raise click.BadParameter(f"choose from {', '.join(CONSUMERS)}")
+    return names
+
+
+@click.command("worker")
+@click.option(
+    "--consumers",
+    callback=_consumer_names,
+    metavar="NAME[,NAME]",
+    help=f"Run only these consumers: {', '.join(CONSUMERS)}. All of them when not given.",
+)
+def work(consumers: tuple[str, ...]) -> None:
+    """Take orders and ship them, file dead letters; until SIGTERM or Ctrl-C.
+
+    The first signal drains: nothing new is taken, what is in flight finishes within LOGISTICS_DRAIN_TIMEOUT, the rest
+    goes back to its queue. A second signal ends it at once. Either way nothing is lost.
+
+    Servers that are not there yet are waited for. Health is at /livez, /readyz and /metrics of LOGISTICS_HEALTH_ADDR.
+    """
+    settings = load_settings()
+    setup_logging(settings.log_level)
+    asyncio.run(_run(settings, consumers))
+
+
+async def _run(settings: Settings, consumers: tuple[str, ...]) -> None:
+    await run_worker(build_worker(settings, consumers=consumers))

@@ -1,0 +1,218 @@
+"""A worker's life: start, run, drain, stop."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from infra.rabbitmq.topology import WORK_QUEUE
+from infra.telemetry.health import HealthServer
+from worker.bootstrap import Worker, program_version
+from worker.domain.errors import BrokerUnavailableError, ConfigurationError, LogisticsError, StoreUnavailableError
+from worker.domain.log import StructuredLogger
+
+_DEFAULT_HEALTH = ("127.0.0.1", 8081)
+_REPORT_EVERY = 2.0
+_SWEEP_EVERY = 30.0
+
+_log = StructuredLogger("logistics.worker")
+
+
+async def run_worker(worker: Worker) -> None:
+    """Run until SIGTERM or SIGINT, then drain; a second signal ends the process at once.
+
+    Waits for servers that are not there yet, saying so. Raises ConfigurationError (health address taken) and
+    TopologyMismatchError (the broker's queues differ).
+    """
+    stop = _stop_on_signals()
+    health = HealthServer(live=lambda: _live(worker), ready=lambda: _ready(worker), metrics=worker.metrics.render)
+    host, port = await _start_health(health, worker.settings.health_addr)
+    _log.info(
+        "worker.started",
+        worker=worker.name,
+        version=program_version(),
+        queues=[subscriber.queue for subscriber in worker.subscribers],
+        prefetch=worker.settings.prefetch,
+        health=f"http://{host}:{port}",
+    )
+    background = _Background()
+    try:
+        background.start(worker.intake.run())
+        background.start(_report(worker, f"http://{host}:{port}"))
+        if worker.files_dead_letters:
+            background.start(_sweep(worker))
+        consuming = [asyncio.create_task(subscriber.run()) for subscriber in worker.subscribers]
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait([stopped, *consuming], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        await _drain(worker, consuming)
+    finally:
+        await background.stop()
+        await _close(worker, health)
+    for task in consuming:
+        task.result()
+
+
+async def _drain(worker: Worker, consuming: list[asyncio.Task[None]]) -> None:
+    """Stop taking, finish what is in flight within the deadline, give the rest back."""
+    in_flight = sum(subscriber.in_flight for subscriber in worker.subscribers)
+    _log.info("worker.draining", in_flight=in_flight, deadline=worker.settings.drain_timeout)
+    started = time.monotonic()
+    finished = await asyncio.gather(
+        *(subscriber.stop(deadline=worker.settings.drain_timeout) for subscriber in worker.subscribers)
+    )
+    _, unfinished = await asyncio.wait(consuming, timeout=5.0)
+    for task in unfinished:
+        task.cancel()
+    await asyncio.wait(consuming)
+    seconds = round(time.monotonic() - started, 2)
+    if all(finished):
+        _log.info("worker.drained", seconds=seconds)
+    else:
+        _log.warning("worker.gave_back", seconds=seconds, why="the deadline passed; the broker delivers the rest again")
+
+
+async def _close(worker: Worker, health: HealthServer) -> None:
+    try:
+        await worker.publisher.close()
+        await worker.depths.close()
+    except BrokerUnavailableError as error:
+        _log.debug("broker.close_failed", error=str(error))
+    await worker.supplier.close()
+    worker.store.close()
+    await health.stop()
+    _log.info("worker.stopped")
+
+
+async def _report(worker: Worker, health: str) -> None:
+    """Tell the store every few seconds how this worker is, for `logistics status`."""
+    started_at = datetime.now(UTC)
+    try:
+        while True:
+            await _look_at_backlog(worker)
+            try:
+                await worker.reports.report(
+                    worker.name, _self_portrait(worker, health, started_at), now=datetime.now(UTC)
+                )
+            except StoreUnavailableError as error:
+                _log.debug("report.failed", error=str(error))
+            await asyncio.sleep(_REPORT_EVERY)
+    finally:
+        try:
+            async with asyncio.timeout(2.0):
+                portrait = _self_portrait(worker, health, started_at)
+                await worker.reports.report(worker.name, {**portrait, "stopped": True}, now=datetime.now(UTC))
+        except (StoreUnavailableError, TimeoutError) as error:
+            _log.debug("report.not_withdrawn", error=str(error))
+
+
+async def _look_at_backlog(worker: Worker) -> None:
+    try:
+        depths = await worker.depths.read([WORK_QUEUE])
+    except BrokerUnavailableError as error:
+        _log.debug("depths.failed", error=str(error))
+    else:
+        worker.backlog.seen(depths[WORK_QUEUE], now=datetime.now(UTC))
+
+
+def _self_portrait(worker: Worker, health: str, started_at: datetime) -> dict[str, Any]:
+    return {
+        "version": program_version(),
+        "pid": os.getpid(),
+        "health": health,
+        "started_at": started_at,
+        "circuit": str(worker.circuit.state),
+        "circuit_retry_after": round(worker.circuit.retry_after, 3),
+        "last_failure": worker.circuit.last_failure,
+        "intake_limit": worker.intake.limit,
+        "in_flight": {subscriber.queue: subscriber.in_flight for subscriber in worker.subscribers},
+        "connected": all(subscriber.is_connected for subscriber in worker.subscribers),
+        "waiting_since": worker.backlog.waiting_since,
+    }
+
+
+async def _sweep(worker: Worker) -> None:
+    """Reopen, now and then, dead letters whose replay died on the way out."""
+    while True:
+        await asyncio.sleep(_SWEEP_EVERY)
+        try:
+            reopened = await worker.filing.reopen_abandoned()
+        except StoreUnavailableError as error:
+            _log.debug("sweep.failed", error=str(error))
+        else:
+            if reopened:
+                _log.warning("dead_letters.reopened", count=reopened, why="their replay never went out")
+
+
+def _live(worker: Worker) -> Mapping[str, str | None]:
+    return {
+        subscriber.queue: None if subscriber.is_live else "no consumer, and nothing moves"
+        for subscriber in worker.subscribers
+    }
+
+
+async def _ready(worker: Worker) -> Mapping[str, str | None]:
+    """Broker and store. An open circuit is not unready: the worker does what it should."""
+    checks: dict[str, str | None] = {
+        subscriber.queue: None if subscriber.is_connected else "not connected to RabbitMQ"
+        for subscriber in worker.subscribers
+    }
+    try:
+        async with asyncio.timeout(2.0):
+            await worker.store.ping()
+        checks["store"] = None
+    except (StoreUnavailableError, TimeoutError) as error:
+        checks["store"] = str(error) or "MongoDB did not answer within 2 s"
+    return checks
+
+
+async def _start_health(health: HealthServer, address: str | None) -> tuple[str, int]:
+    """Listen where the settings say; at the default address or, when another worker has it, at a free port."""
+    if address is not None:
+        host, _, port = address.rpartition(":")
+        return host, await health.start(host.strip("[]"), int(port))
+    host, default_port = _DEFAULT_HEALTH
+    try:
+        return host, await health.start(host, default_port)
+    except ConfigurationError:
+        return host, await health.start(host, 0)
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+
+    def on_signal(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        _log.info("worker.signal", signal=signal.Signals(number).name)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
+    return stop
+
+
+@dataclass(slots=True)
+class _Background:
+    """Tasks that run beside the consumers and end with them."""
+
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def start(self, work: Any) -> None:
+        self.tasks.append(asyncio.create_task(self._guard(work)))
+
+    async def stop(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    @staticmethod
+    async def _guard(work: Any) -> None:
+        try:
+            await work
+        except LogisticsError as error:
+            _log.error("background.failed", exc_info=error)

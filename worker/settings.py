@@ -1,0 +1,140 @@
+"""The settings: environment variables with the prefix LOGISTICS_, read once, checked, secrets kept secret."""
+
+import os
+from collections.abc import Mapping
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from worker.domain.durations import parse_duration
+from worker.domain.errors import ConfigurationError
+from worker.domain.order import DEFAULT_MAX_BODY_BYTES
+from worker.domain.retry import DEFAULT_DELAYS, Delay, RetryPolicy
+from worker.private_stack import DATA_DIR_VARIABLE, private_addresses
+
+PREFIX = "LOGISTICS_"
+
+
+def _to_seconds(value: object) -> object:
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _to_delays(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(Delay.parse(part) for part in value.split(",") if part.strip())
+    return value
+
+
+def _has_scheme(*schemes: str) -> AfterValidator:
+    def check(value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        parts = urlsplit(value.get_secret_value())
+        if parts.scheme not in schemes or not parts.netloc:
+            raise ValueError(f"write it as {schemes[0]}://host… ({' or '.join(schemes)})")
+        return value
+
+    return AfterValidator(check)
+
+
+def _is_address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError("write it as host:port, such as 127.0.0.1:8080")
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(_to_seconds), Field(gt=0, le=30 * 86400)]
+Address = Annotated[str, AfterValidator(_is_address)]
+
+
+class Settings(BaseModel):
+    """Every setting of the program. Durations are in seconds here and written `500ms`, `10s`, `2m` outside."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    amqp_url: Annotated[
+        SecretStr | None, _has_scheme("amqp", "amqps"), Field(description="amqp://user:password@host:5672/vhost")
+    ] = None
+    mongodb_uri: Annotated[
+        SecretStr | None,
+        _has_scheme("mongodb", "mongodb+srv"),
+        Field(description="mongodb://host:27017/?replicaSet=rs0"),
+    ] = None
+    mongodb_database: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,38}$", description="the database's name")] = (
+        "logistics"
+    )
+    supplier_url: Annotated[
+        SecretStr | None, _has_scheme("http", "https"), Field(description="asked at {url}/dispatches")
+    ] = None
+    supplier_timeout: Annotated[Seconds, Field(description="for one request to the supplier, in all")] = 10.0
+    store_timeout: Annotated[Seconds, Field(description="for one operation of the store, in all")] = 5.0
+    prefetch: Annotated[int, Field(ge=1, le=10_000, description="orders handled at once by one worker")] = 100
+    retry_delays: Annotated[
+        tuple[Delay, ...],
+        BeforeValidator(_to_delays),
+        Field(min_length=1, description="one delay queue each, in the order they are used"),
+    ] = DEFAULT_DELAYS
+    max_attempts: Annotated[int, Field(ge=1, le=1000, description="tries in all; the last delay repeats")] = (
+        len(DEFAULT_DELAYS) + 1
+    )
+    max_age: Annotated[Seconds, Field(description="an order refused by an open circuit for this long is given up")] = (
+        86400.0
+    )
+    max_body_bytes: Annotated[int, Field(ge=256, le=16 * 1024 * 1024, description="a larger order is malformed")] = (
+        DEFAULT_MAX_BODY_BYTES
+    )
+    breaker_failure_threshold: Annotated[int, Field(ge=1, description="failures in a row that open the circuit")] = 3
+    breaker_recovery_timeout: Annotated[Seconds, Field(description="how long the circuit stays open")] = 10.0
+    drain_timeout: Annotated[Seconds, Field(description="on SIGTERM, for what is in flight to finish")] = 30.0
+    log_level: Annotated[
+        str, BeforeValidator(lambda value: str(value).upper()), Field(pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    ] = "INFO"
+    health_addr: Annotated[
+        Address | None,
+        Field(description="host:port of /livez, /readyz, /metrics; default 127.0.0.1:8081 or a free port"),
+    ] = None
+    operator: Annotated[str, Field(max_length=100, description="who replays, for the history of dead letters")] = ""
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """The retry policy these settings describe."""
+        return RetryPolicy(delays=self.retry_delays, max_attempts=self.max_attempts, max_age=self.max_age)
+
+    def required(self, name: str) -> str:
+        """Return the address of a server. Raises ConfigurationError when it is not set."""
+        value = getattr(self, name)
+        if value is None:
+            raise ConfigurationError(
+                f"{PREFIX}{name.upper()} is not set: set it, or start private servers with 'make up' in this folder"
+            )
+        return str(value.get_secret_value())
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings of an environment (this process' own when none is given).
+
+    An address that is not set is taken from the private servers of `make up`, when they run in this folder. An empty
+    variable counts as not set. Raises ConfigurationError naming each wrong variable; it never repeats its value.
+    """
+    environment = os.environ if environment is None else environment
+    given = {
+        name: environment[variable]
+        for name in Settings.model_fields
+        if environment.get(variable := f"{PREFIX}{name.upper()}", "").strip()
+    }
+    try:
+        return Settings.model_validate({**private_addresses(environment), **given})
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{PREFIX}{'.'.join(map(str, problem['loc'][:1])).upper()}: {problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors(include_url=False, include_context=False, include_input=False)
+        )
+        raise ConfigurationError(f"wrong setting: {problems}") from None
+
+
+def unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Return the variables with our prefix that no setting reads: most likely typing mistakes."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {DATA_DIR_VARIABLE}
+    return sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
