@@ -1,4 +1,4 @@
-"""How many orders to take at once: none while the store is down or the circuit open, few after, all when all is well."""
+"""How many orders to take at once: none while the store is down or the circuit open, then few, then all."""
 
 import asyncio
 import time
@@ -33,8 +33,8 @@ class ICircuit(Protocol):
 class Intake:
     """Sets the intake limit of the subscribers to what store and supplier can take.
 
-    Store down, or not seen yet: 0 everywhere until it answers. Circuit open: 0 for orders until it may be tried, then 1, the
-    probe. Circuit closed again: doubling from 1, so that a backlog does not burst onto a supplier just back.
+    Store down, or not seen yet: 0 everywhere until it answers. Circuit open: 0 for orders until it may be tried, then
+    1, the probe. Circuit closed again: doubling from 1, so that a backlog does not burst onto a supplier just back.
     """
 
     def __init__(self, *, prefetch: int, circuit: ICircuit, prepare_store: Callable[[], Awaitable[None]]) -> None:

@@ -35,8 +35,8 @@ class ISettlement(Protocol):
 class Subscriber:
     """Hands each delivery of a queue to `handle`, in a task of its own, and its outcome to the settlement.
 
-    How many deliveries may be unsettled at once is the intake limit; 0, as at first, pauses. Changing it takes the consumer off
-    the queue and puts it back: a quorum queue fixes the prefetch when a consumer starts.
+    How many deliveries may be unsettled at once is the intake limit; 0, as at first, pauses. Changing it takes the
+    consumer off the queue and puts it back: a quorum queue fixes the prefetch when a consumer starts.
     """
 
     def __init__(
