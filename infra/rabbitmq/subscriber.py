@@ -102,6 +102,7 @@ class Subscriber:
                     raise
                 _log.error("broker.differs", queue=self.queue, error=str(error), next_try_in=pause)
             first = False
+            self._wake.clear()
             if self._is_over():
                 return
             pause = _FIRST_PAUSE if time.monotonic() - started > _DEAF_AFTER else min(pause * 2, _LONGEST_PAUSE)

@@ -1,0 +1,72 @@
+"""Publishing the copies of a replay, to exchanges that a message's headers name."""
+
+import asyncio
+
+from aio_pika.exceptions import ChannelNotFoundEntity
+
+from infra.rabbitmq.connection import broker_errors, connect
+from infra.rabbitmq.publisher import ConfirmedPublisher
+from worker.domain.errors import PublishError, UnroutableError
+
+_TIMEOUT = 15.0
+
+
+class ReplayPublisher:
+    """`IReplayPublisher`: a confirmed publisher that looks first whether an exchange exists.
+
+    A publish to an exchange that does not exist closes the channel: every other copy in flight on it would be
+    reported as refused, though some have arrived. One letter of an exchange long deleted must not do that.
+    """
+
+    def __init__(self, url: str, *, name: str) -> None:
+        """`name`: how the connections are called at the broker."""
+        self._url = url
+        self._name = name
+        self._publisher = ConfirmedPublisher(url, name=name)
+        self._exists: dict[str, bool] = {"": True}
+        self._looking = asyncio.Lock()
+
+    async def publish_copy(
+        self, *, exchange: str, routing_key: str, body: bytes, headers: dict[str, object], message_id: str
+    ) -> None:
+        """Publish one persistent message; return when the broker has confirmed it.
+
+        Raises UnroutableError, BrokerUnavailableError (it may have arrived all the same) or PublishError (refused).
+        """
+        try:
+            if not await self._has(exchange):
+                raise UnroutableError(f"the exchange {exchange!r} does not exist")
+            await self._publisher.publish_copy(
+                exchange=exchange, routing_key=routing_key, body=body, headers=headers, message_id=message_id
+            )
+        except (ValueError, TypeError) as error:  # the client refuses names and keys that AMQP has no room for
+            raise PublishError(f"{exchange!r} with the key {routing_key!r} cannot be published to: {error}") from error
+
+    async def ping(self) -> None:
+        """Return when the connection is open. Raises BrokerUnavailableError."""
+        await self._publisher.ping()
+
+    async def close(self) -> None:
+        """Close the connection, if there is one."""
+        await self._publisher.close()
+
+    async def _has(self, exchange: str) -> bool:
+        async with self._looking:
+            if exchange not in self._exists:
+                self._exists[exchange] = await self._look(exchange)
+        return self._exists[exchange]
+
+    async def _look(self, exchange: str) -> bool:
+        # On a connection of its own: the answer "no" closes the channel, and there are few exchanges to ask for.
+        connection = await connect(self._url, name=f"{self._name} look")
+        try:
+            with broker_errors():
+                async with asyncio.timeout(_TIMEOUT):
+                    channel = await connection.channel()
+                    try:
+                        await channel.get_exchange(exchange, ensure=True)
+                    except ChannelNotFoundEntity:
+                        return False
+            return True
+        finally:
+            await connection.close()

@@ -1,0 +1,117 @@
+"""The real servers that tests run against: those of the environment, else private ones for this run."""
+
+import os
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from pymongo import MongoClient
+
+from infra.local.management import Management
+from infra.local.mongod import PrivateMongod
+from infra.local.rabbitmq import PrivateRabbitMQ
+from infra.supplier.simulator import SupplierSimulator
+from tests.support.system import System, running_system
+
+MANAGEMENT_VARIABLE = "LOGISTICS_TEST_MANAGEMENT_URL"
+
+
+@dataclass(frozen=True)
+class Broker:
+    """A virtual host of its own for one test."""
+
+    amqp_url: str
+    management_url: str
+    vhost: str
+
+
+@dataclass(frozen=True)
+class Mongo:
+    """A database of its own for one test."""
+
+    uri: str
+    database: str
+
+
+@pytest.fixture(scope="session")
+def servers_dir() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="logistics-test-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def rabbitmq(servers_dir: Path) -> Iterator[tuple[str, str]]:
+    """The AMQP URL and the management URL of a RabbitMQ."""
+    given, management = os.environ.get("LOGISTICS_AMQP_URL"), os.environ.get(MANAGEMENT_VARIABLE)
+    if given and management:
+        yield given, management
+        return
+    server = PrivateRabbitMQ(servers_dir / "rabbitmq")
+    with ExitStack() as stack:
+        stack.callback(server.stop)
+        server.start()
+        yield server.amqp_url, server.management_url
+
+
+@pytest.fixture(scope="session")
+def mongod_uri(servers_dir: Path) -> Iterator[str]:
+    """The URI of a MongoDB replica set."""
+    given = os.environ.get("LOGISTICS_MONGODB_URI")
+    if given:
+        yield given
+        return
+    server = PrivateMongod(servers_dir / "mongod")
+    with ExitStack() as stack:
+        stack.callback(server.stop)
+        server.start()
+        yield server.mongodb_uri
+
+
+@pytest.fixture
+def broker(rabbitmq: tuple[str, str]) -> Iterator[Broker]:
+    amqp_url, management_url = rabbitmq
+    parts = urlsplit(management_url)
+    management = Management(parts.port or 15672, parts.username or "guest", parts.password or "guest")
+    vhost = f"test-{uuid.uuid4().hex[:12]}"
+    management.add_vhost(vhost)
+    try:
+        yield Broker(urlsplit(amqp_url)._replace(path=f"/{vhost}").geturl(), management_url, vhost)
+    finally:
+        management.delete_vhost(vhost)
+
+
+@pytest.fixture
+def mongo(mongod_uri: str) -> Iterator[Mongo]:
+    database = f"test_{uuid.uuid4().hex[:12]}"
+    yield Mongo(mongod_uri, database)
+    with MongoClient[dict[str, object]](mongod_uri) as client:
+        client.drop_database(database)
+
+
+@pytest.fixture
+async def supplier() -> AsyncIterator[SupplierSimulator]:
+    """A real HTTP supplier."""
+    simulator = SupplierSimulator()
+    await simulator.start()
+    yield simulator
+    await simulator.stop()
+
+
+@pytest.fixture
+async def system(
+    broker: Broker, mongo: Mongo, supplier: SupplierSimulator, tmp_path: Path
+) -> AsyncIterator[System]:
+    """Broker, store and supplier of this test's own, and workers as processes when it starts them."""
+    async with running_system(
+        amqp_url=broker.amqp_url,
+        mongodb_uri=mongo.uri,
+        database=mongo.database,
+        supplier=supplier,
+        folder=tmp_path,
+    ) as running:
+        yield running
