@@ -75,8 +75,8 @@ def mongod_uri(servers_dir: Path) -> Iterator[str]:
 @pytest.fixture
 def broker(rabbitmq: tuple[str, str]) -> Iterator[Broker]:
     amqp_url, management_url = rabbitmq
-    parts = urlsplit(management_url)
-    management = Management(parts.port or 15672, parts.username or "guest", parts.password or "guest")
+    login = urlsplit(amqp_url)
+    management = Management(urlsplit(management_url).port or 15672, login.username or "guest", login.password or "guest")
     vhost = f"test-{uuid.uuid4().hex[:12]}"
     management.add_vhost(vhost)
     try:

@@ -95,7 +95,8 @@ class ServerProcess:
 
     def last_lines(self, count: int = 8) -> str:
         """Return the end of the log."""
-        lines = (read_if_there(self.log) or "").strip().splitlines()
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        lines = [line for line in text.splitlines() if line.strip()]
         return "\n".join(f"  {line[:400]}" for line in lines[-count:]) or "  (nothing)"
 
     def _ends_within(self, seconds: float) -> bool:

@@ -34,6 +34,7 @@ default_pass = {node.password}
 disk_free_limit.absolute = 64MB
 log.console = true
 log.console.level = warning
+log.console.use_colors = off
 log.file = false
 """
 
@@ -49,7 +50,8 @@ class _Node:
 
     @classmethod
     def made_up(cls) -> "_Node":
-        return cls(*free_ports(4), user="logistics", password=secrets.token_hex(16))
+        amqp, management, peer, epmd = free_ports(4)
+        return cls(amqp, management, peer, epmd, user="logistics", password=secrets.token_hex(16))
 
 
 class PrivateRabbitMQ(PrivateServer):

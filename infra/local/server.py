@@ -48,7 +48,11 @@ class PrivateServer(ABC):
             raise
 
     def stop(self) -> None:
-        """Stop the server in an orderly way; kill it when that takes longer than STOP_TIMEOUT."""
+        """Stop the server in an orderly way; kill it when that takes longer than STOP_TIMEOUT.
+
+        Takes 1 s (MongoDB) to 6 s (RabbitMQ, whose management plugin sits out a time-out of 5 s). Where the data is
+        thrown away anyway, `kill` does it at once.
+        """
         self.ask_to_stop()
         self.wait_stopped()
 

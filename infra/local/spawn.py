@@ -32,7 +32,7 @@ def spawn(
     return started.result()
 
 
-def _spawn(command: Sequence[str], environment: Mapping[str, str], log: Path) -> int:
+def _spawn(command: list[str], environment: Mapping[str, str], log: Path) -> int:
     return os.posix_spawn(
         command[0],
         command,

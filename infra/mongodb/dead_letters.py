@@ -93,6 +93,15 @@ class MongoDeadLetters:
         }
         return await self._move(which, DeadLetterState.OPEN, "abandoned", now)
 
+    async def ids_starting_with(self, prefixes: Sequence[str], *, limit: int) -> list[str]:
+        """Return the ids that begin with any of these texts, in order: what a short id may stand for."""
+        wanted = [{"_id": {"$gte": prefix, "$lt": f"{prefix}\N{REPLACEMENT CHARACTER}"}} for prefix in prefixes]
+        if not wanted:
+            return []
+        with store_errors():
+            cursor = self._collection.find({"$or": wanted}, {"_id": True}).sort("_id").limit(limit)
+            return [document["_id"] async for document in cursor]
+
     async def search(self, selection: Selection, *, limit: int, skip: int = 0) -> AsyncIterator[DeadLetterRecord]:
         """Yield the letters of the selection, newest first, without their bodies."""
         with store_errors():

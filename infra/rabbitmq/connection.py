@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import AMQPError, AuthenticationError, ProbableAuthenticationError
+from aio_pika.exceptions import AMQPError, AuthenticationError, InvalidFrameError, ProbableAuthenticationError
 
 from worker.domain.errors import BrokerUnavailableError
 
@@ -23,9 +23,14 @@ async def connect(url: str, *, name: str) -> AbstractConnection:
     that knows whether a consumer is there. Raises BrokerUnavailableError.
     """
     with broker_errors():
-        return await aio_pika.connect(
-            url, timeout=CONNECT_TIMEOUT, heartbeat=HEARTBEAT, client_properties={"connection_name": name}
-        )
+        try:
+            return await aio_pika.connect(
+                url, timeout=CONNECT_TIMEOUT, heartbeat=HEARTBEAT, client_properties={"connection_name": name}
+            )
+        except InvalidFrameError as error:  # all that is left of the broker's "vhost not found" after the handshake
+            raise BrokerUnavailableError(
+                "RabbitMQ does not open the vhost of LOGISTICS_AMQP_URL: not there, down, or not for this user"
+            ) from error
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import time
 from logging.handlers import QueueHandler, QueueListener
 from typing import Any, TextIO
 
+from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.orjson import OrjsonFormatter
 
 from worker.domain.log import log_fields_ctx
@@ -44,6 +45,7 @@ def json_formatter() -> logging.Formatter:
     return OrjsonFormatter(
         ["levelname", "name", "message"],
         rename_fields={"levelname": "level", "name": "logger", "message": "event"},
+        reserved_attrs=[*RESERVED_ATTRS, "context_fields"],
         timestamp=True,
     )
 
@@ -52,7 +54,7 @@ class _Entry(QueueHandler):
     """Takes a line on the caller's side: adds what only that side knows, and leaves the formatting to the thread."""
 
     def __init__(self, lines: "queue.SimpleQueue[logging.LogRecord]") -> None:
-        super().__init__(lines)  # type: ignore[arg-type] # a SimpleQueue has all the handler calls
+        super().__init__(lines)
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         """Add the context's fields. (The stock version formats here and loses the traceback's structure.)"""

@@ -1,6 +1,7 @@
 """The worker's metrics, in Prometheus format."""
 
 from collections.abc import Callable
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -37,10 +38,14 @@ class WorkerMetrics:
             "logistics_in_flight", "Deliveries taken and not settled.", ["queue"], registry=self._registry
         )
         self._read_in_flight = in_flight
+        circuit = Gauge(
+            "logistics_circuit_state",
+            "1 for the state the supplier's circuit is in.",
+            ["state"],
+            registry=self._registry,
+        )
         for state in _CIRCUIT_STATES:
-            Gauge(
-                f"logistics_circuit_{state}", f"1 while the supplier's circuit is {state}.", registry=self._registry
-            ).set_function(lambda wanted=state: float(circuit_state() == wanted))
+            circuit.labels(state).set_function(partial(_is, circuit_state, state))
         Gauge("logistics_worker_info", "Always 1.", ["version"], registry=self._registry).labels(version).set(1)
 
     def watch(self, queue: str) -> Callable[[Delivery, Outcome, float], None]:
@@ -61,6 +66,10 @@ class WorkerMetrics:
     def render(self) -> bytes:
         """Return the metrics page."""
         return generate_latest(self._registry)
+
+
+def _is(current: Callable[[], str], wanted: str) -> float:
+    return float(current() == wanted)
 
 
 def _labels(outcome: Outcome) -> tuple[str, str]:
