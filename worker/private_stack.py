@@ -1,13 +1,12 @@
-"""Finding the private servers that `make up` left running in this folder."""
+"""The folder of the private servers, and the stack that `make up` left running in it."""
 
-import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from worker.demo.stack import Stack
+
 DATA_DIR_VARIABLE = "LOGISTICS_DATA_DIR"
 _DEFAULT_DATA_DIR = ".logistics"
-_STATE = "up/environment.json"
 
 
 def data_dir(environment: Mapping[str, str]) -> Path:
@@ -15,16 +14,11 @@ def data_dir(environment: Mapping[str, str]) -> Path:
     return Path(environment.get(DATA_DIR_VARIABLE) or _DEFAULT_DATA_DIR).absolute()
 
 
-def state_file(environment: Mapping[str, str]) -> Path:
-    """Return the file that names the addresses of the stack that is up."""
-    return data_dir(environment) / _STATE
+def up_stack(environment: Mapping[str, str], *, settings: Mapping[str, str] | None = None) -> Stack:
+    """Return the stack of `make up`, running or not."""
+    return Stack(data_dir(environment) / "up", settings=settings or {})
 
 
-def private_addresses(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return amqp_url, mongodb_uri and supplier_url of the stack that is up here; nothing when none is."""
-    try:
-        state = json.loads(state_file(environment).read_text())
-        os.kill(int(state["pid"]), 0)
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-    return {name: str(state[name]) for name in ("amqp_url", "mongodb_uri", "supplier_url") if name in state}
+def private_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the LOGISTICS_ variables of the stack that is up in this folder; nothing when none is."""
+    return up_stack(environment).environment() or {}

@@ -11,9 +11,10 @@ from worker.domain.durations import parse_duration
 from worker.domain.errors import ConfigurationError
 from worker.domain.order import DEFAULT_MAX_BODY_BYTES
 from worker.domain.retry import DEFAULT_DELAYS, Delay, RetryPolicy
-from worker.private_stack import DATA_DIR_VARIABLE, private_addresses
+from worker.private_stack import DATA_DIR_VARIABLE, private_environment
 
 PREFIX = "LOGISTICS_"
+_FROM_PRIVATE_SERVERS = ("amqp_url", "mongodb_uri", "supplier_url")
 
 
 def _to_seconds(value: object) -> object:
@@ -119,19 +120,29 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     variable counts as not set. Raises ConfigurationError naming each wrong variable; it never repeats its value.
     """
     environment = os.environ if environment is None else environment
+    private = {_variable(name) for name in _FROM_PRIVATE_SERVERS}
+    if not all(environment.get(variable, "").strip() for variable in private):
+        found = private_environment(environment)
+        environment = {**{name: found[name] for name in private & found.keys()}, **_set(environment)}
     given = {
-        name: environment[variable]
-        for name in Settings.model_fields
-        if environment.get(variable := f"{PREFIX}{name.upper()}", "").strip()
+        name: environment[variable] for name in Settings.model_fields if (variable := _variable(name)) in environment
     }
     try:
-        return Settings.model_validate({**private_addresses(environment), **given})
+        return Settings.model_validate({name: value for name, value in given.items() if value.strip()})
     except ValidationError as error:
         problems = "; ".join(
             f"{PREFIX}{'.'.join(map(str, problem['loc'][:1])).upper()}: {problem['msg'].removeprefix('Value error, ')}"
             for problem in error.errors(include_url=False, include_context=False, include_input=False)
         )
         raise ConfigurationError(f"wrong setting: {problems}") from None
+
+
+def _variable(name: str) -> str:
+    return f"{PREFIX}{name.upper()}"
+
+
+def _set(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if value.strip()}
 
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:

@@ -6,6 +6,7 @@ set -eu
 
 POLICY=/usr/sbin/policy-rc.d
 SUDO=
+WANTED=${1:-servers} # or: venv, for Python's venv alone
 
 say() { printf 'install-servers: %s\n' "$*"; }
 fail() { say "$@" >&2; exit 1; }
@@ -20,9 +21,10 @@ has_libcurl() {
 has_venv() { python3 -I -S -c 'import ensurepip, venv' 2>/dev/null; }
 
 missing_packages() {
+    has_venv || echo python3-venv
+    [ "$WANTED" = servers ] || return 0
     has_rabbitmq || echo rabbitmq-server
     has_libcurl || echo libcurl4
-    has_venv || echo python3-venv
 }
 
 # Runs as root; what a command prints is shown only when it fails.

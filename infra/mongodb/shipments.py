@@ -1,5 +1,6 @@
 """The shipments in MongoDB."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from pymongo import UpdateOne
@@ -61,6 +62,12 @@ class MongoShipments:
         with store_errors():
             document = await self._collection.find_one({"_id": shipment_id})
         return None if document is None else _shipment_from(document)
+
+    async def settled_among(self, shipment_ids: Sequence[str]) -> set[str]:
+        """Return those of the shipments that are SHIPPED or DELIVERED."""
+        which = {"_id": {"$in": list(shipment_ids)}, "status": {"$in": _SETTLED}}
+        with store_errors():
+            return {row["_id"] async for row in self._collection.find(which, {"_id": True})}
 
     async def count_by_status(self) -> dict[str, int]:
         """Return how many shipments there are of each status."""

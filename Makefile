@@ -1,0 +1,54 @@
+# The order worker. `make help` lists the commands; the README tells the rest.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+LOGISTICS := $(VENV)/bin/logistics
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help install install-servers demo up down test unit check format clean
+
+help: ## List these commands
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: install install-servers ## Show everything in about a minute, on private servers that end with it
+	@$(LOGISTICS) demo
+
+up: install install-servers ## Start the same stack and leave it running, to play with
+	@$(LOGISTICS) demo up
+
+down: install ## Stop what `make up` started
+	@$(LOGISTICS) demo down
+
+test: install install-servers check ## Run every check and every tier of tests, on real servers
+	$(PYTHON) -m pytest
+
+unit: install ## Run the unit tests alone: no servers, a few seconds
+	$(PYTHON) -m pytest tests/unit
+
+check: install ## Format, lint, types, import rules, the Compose file: what CI checks
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-logo
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+
+format: install ## Format the code and mend what the linter can mend
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+install: $(INSTALLED) ## Make the virtualenv with pinned packages; the command is .venv/bin/logistics
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@infra/local/install.sh venv
+	@echo "install: making $(VENV) with pinned packages"
+	@python3 -m venv $(VENV)
+	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,local]'
+	@touch $(INSTALLED)
+
+install-servers: ## Install RabbitMQ and libcurl from the distribution, for demo and tests (root or sudo)
+	@infra/local/install.sh
+
+clean: down ## Stop the stack and remove everything that was made here
+	rm -rf $(VENV) .logistics .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build
