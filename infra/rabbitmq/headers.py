@@ -18,6 +18,7 @@ def fitting_headers(headers: dict[str, object]) -> HeadersType:
 
     Only a publisher's own headers can be that large; ours are bounded. What is left out is logged by name.
     """
+    headers = {name: _sendable(value) for name, value in headers.items()}
     sizes = {name: _size(name, value) for name, value in headers.items()}
     dropped = [name for name, size in sizes.items() if size is None]
     total = sum(size for size in sizes.values() if size is not None)
@@ -30,6 +31,18 @@ def fitting_headers(headers: dict[str, object]) -> HeadersType:
         return cast("HeadersType", headers)
     _log.warning("headers.dropped", names=[name[:100] for name in dropped])
     return cast("HeadersType", {name: value for name, value in headers.items() if name not in dropped})
+
+
+def _sendable(value: object) -> object:
+    """Return the value as the client can send it: what it read as bytes it only writes as a bytearray."""
+    match value:
+        case bytes():
+            return bytearray(value)
+        case list():
+            return [_sendable(item) for item in value]
+        case dict():
+            return {name: _sendable(item) for name, item in value.items()}
+    return value
 
 
 def _size(name: str, value: object) -> int | None:
