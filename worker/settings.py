@@ -1,7 +1,7 @@
 """The settings: environment variables with the prefix LOGISTICS_, read once, checked, secrets kept secret."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -31,12 +31,25 @@ def _has_scheme(*schemes: str) -> AfterValidator:
     def check(value: SecretStr | None) -> SecretStr | None:
         if value is None:
             return None
-        parts = urlsplit(value.get_secret_value())
-        if parts.scheme not in schemes or not parts.netloc:
-            raise ValueError(f"write it as {schemes[0]}://host… ({' or '.join(schemes)})")
+        if not _can_be_address(value.get_secret_value(), schemes):
+            raise ValueError(
+                f"write it as {schemes[0]}://host… ({' or '.join(schemes)}); "
+                "in a password, / is %2F, @ is %40, : is %3A, # is %23, ? is %3F"
+            )
         return value
 
     return AfterValidator(check)
+
+
+def _can_be_address(text: str, schemes: Sequence[str]) -> bool:
+    """Look before a client library does: their complaints about an address repeat it, password and all."""
+    try:
+        parts = urlsplit(text)
+        # MongoDB's may name several hosts, which is no port; its driver's complaints are not repeated.
+        has_port_problem = not schemes[0].startswith("mongodb") and parts.port == 0
+    except ValueError:
+        return False
+    return parts.scheme in schemes and bool(parts.netloc) and not has_port_problem
 
 
 def _is_address(value: str) -> str:

@@ -55,7 +55,11 @@ class _Node:
 
 
 class PrivateRabbitMQ(PrivateServer):
-    """A RabbitMQ node on loopback ports, with the management plugin and a made-up password."""
+    """A RabbitMQ node on loopback ports, with the management plugin and a made-up password.
+
+    What a queue holds survives `kill`, but the node writes down a new queue only about a second after it was declared:
+    one declared right before a kill is lost, with the confirmed messages in it (measured on 3.10 and 4.3).
+    """
 
     title = "RabbitMQ"
     remedy = "If a part of RabbitMQ is missing: make install-servers"
@@ -72,8 +76,8 @@ class PrivateRabbitMQ(PrivateServer):
 
     @property
     def management_url(self) -> str:
-        """The URL of the management pages and API, without user and password."""
-        return f"http://{LOOPBACK}:{self._node.management_port}"
+        """The URL of the management pages and API; it holds user and password."""
+        return f"http://{self._node.user}:{self._node.password}@{LOOPBACK}:{self._node.management_port}"
 
     @property
     def ports(self) -> Sequence[int]:

@@ -148,5 +148,9 @@ class LocalServers:
             self._lock.release()
 
     def _refuse_foreign_folder(self) -> None:
-        if self.data_dir.exists() and not os.access(self.data_dir, os.W_OK | os.X_OK):
+        try:
+            usable = not self.data_dir.exists() or os.access(self.data_dir, os.W_OK | os.X_OK)
+        except PermissionError:  # a folder above it is closed to us
+            usable = False
+        if not usable:
             raise LocalServerError(f"{self.data_dir} belongs to another user: use another folder, or remove it")

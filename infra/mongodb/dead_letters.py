@@ -1,7 +1,7 @@
 """The dead letters in MongoDB."""
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from pymongo.errors import DuplicateKeyError
 
 from infra.mongodb.documents import event_document, event_from, safe_value
 from infra.mongodb.group_commit import GroupCommit
+from infra.mongodb.large_bodies import LargeBodies
 from infra.mongodb.store import Document, MongoStore, store_errors
 from worker.domain.dead_letter import DeadLetterRecord, LetterEvent
 from worker.domain.outcome import DeadLetterReason
@@ -26,10 +27,11 @@ class MongoDeadLetters:
     def __init__(self, store: MongoStore) -> None:
         self._collection = store.collection("dead_letters")
         self._commits = GroupCommit(self._collection)
+        self._large_bodies = LargeBodies(store)
 
     async def insert(self, letter: DeadLetterRecord) -> DeadLetterRecord | None:
         """Store the letter unless it is there; return the one that was."""
-        document = _document(letter)
+        document = await self._document(letter)
         with store_errors():
             try:
                 inserted = await self._commits.write(
@@ -41,10 +43,10 @@ class MongoDeadLetters:
 
     async def replace(self, letter: DeadLetterRecord, *, expected: DeadLetterRecord) -> bool:
         """Store `letter` in place of `expected`, if that is still what is stored."""
+        document = await self._document(letter)
         with store_errors():
             result = await self._collection.update_one(
-                {"_id": expected.id, "revision": expected.revision},
-                {"$set": _document(letter), "$inc": {"revision": 1}},
+                {"_id": expected.id, "revision": expected.revision}, {"$set": document, "$inc": {"revision": 1}}
             )
         return bool(result.matched_count)
 
@@ -52,7 +54,11 @@ class MongoDeadLetters:
         """Return one dead letter, body included."""
         with store_errors():
             document = await self._collection.find_one({"_id": letter_id})
-        return None if document is None else _letter_from(document)
+        if document is None:
+            return None
+        if document.get("body_pieces"):
+            document["body"] = await self._large_bodies.fetch(letter_id, document["body_pieces"])
+        return _letter_from(document)
 
     async def resolve(self, *, order_id: str, letter_id: str | None, now: datetime) -> int:
         """Mark the order's letters, and the one of this id, resolved."""
@@ -143,6 +149,13 @@ class MongoDeadLetters:
         with store_errors():
             rows = [row async for row in self._collection.aggregate(pipeline, allowDiskUse=True)]
         return [DeadLetterGroup(fingerprint=row.pop("_id"), **row) for row in rows]
+
+    async def _document(self, letter: DeadLetterRecord) -> Document:
+        """Return the letter's document; a body too large for it is stored in pieces first."""
+        if not LargeBodies.is_large(letter.body):
+            return _document(letter)
+        pieces = await self._large_bodies.keep(letter.id, letter.body)
+        return {**_document(replace(letter, body=b"")), "body_pieces": pieces}
 
     async def _move(
         self,

@@ -1,5 +1,6 @@
 """The connection to MongoDB, and the translation of its errors."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -116,5 +117,11 @@ def as_unavailable(error: PyMongoError) -> StoreUnavailableError | None:
         or error.timeout
         or (isinstance(error, OperationFailure) and error.code in _NOT_NOW)
     ):
-        return StoreUnavailableError(f"MongoDB does not answer: {str(error)[:200]}")
+        return StoreUnavailableError(f"MongoDB does not answer: {_in_short(error)}")
     return None
+
+
+def _in_short(error: PyMongoError) -> str:
+    """Return the driver's text without the settings and the topology it appends."""
+    text, _, _ = str(error).partition(", Timeout: ")
+    return re.sub(r" \(configured timeouts: [^)]*\)", "", text)[:200]

@@ -7,6 +7,8 @@ import aio_pika
 import pytest
 from pamqp.commands import Basic
 
+from infra.mongodb.dead_letters import MongoDeadLetters
+from infra.mongodb.store import MongoStore
 from tests.support.system import System, eventually
 
 MALFORMED: dict[str, bytes] = {
@@ -147,3 +149,15 @@ async def test_a_message_dead_lettered_by_the_broker_itself_is_filed_as_delivery
     assert letter["trace_id"] == "t-1"
     assert (letter["origin_exchange"], letter["origin_routing_key"]) == ("orders", "order.placed")
     assert await worker.terminate() == 0
+
+
+async def test_a_body_too_large_for_a_document_is_filed_in_pieces_and_comes_back_whole(system: System) -> None:
+    await system.start_worker()
+    body = bytes(range(256)) * 4096 * 15  # 15 MB: more than one piece, and not more than RabbitMQ 4 takes
+    await system.publish(body)
+    await eventually(lambda: system.letters(reason="malformed"))
+    store = MongoStore(system.mongodb_uri, database=system.database)
+    letter = await MongoDeadLetters(store).get(system.letters()[0]["_id"])
+    store.close()
+    assert letter is not None
+    assert letter.body == body
