@@ -53,7 +53,7 @@ def rabbitmq(servers_dir: Path) -> Iterator[tuple[str, str]]:
         return
     server = PrivateRabbitMQ(servers_dir / "rabbitmq")
     with ExitStack() as stack:
-        stack.callback(server.stop)
+        stack.callback(server.kill)
         server.start()
         yield server.amqp_url, server.management_url
 
@@ -67,7 +67,7 @@ def mongod_uri(servers_dir: Path) -> Iterator[str]:
         return
     server = PrivateMongod(servers_dir / "mongod")
     with ExitStack() as stack:
-        stack.callback(server.stop)
+        stack.callback(server.kill)
         server.start()
         yield server.mongodb_uri
 

@@ -76,8 +76,8 @@ class PrivateRabbitMQ(PrivateServer):
 
     @property
     def management_url(self) -> str:
-        """The URL of the management pages and API; it holds user and password."""
-        return f"http://{self._node.user}:{self._node.password}@{LOOPBACK}:{self._node.management_port}"
+        """The URL of the management pages and API; user and password are those in `amqp_url`."""
+        return f"http://{LOOPBACK}:{self._node.management_port}"
 
     @property
     def ports(self) -> Sequence[int]:

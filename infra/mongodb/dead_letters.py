@@ -18,6 +18,7 @@ from worker.domain.outcome import DeadLetterReason
 from worker.domain.selection import DeadLetterGroup, DeadLetterState, Selection
 
 _MAX_HISTORY = 100
+_BATCH = 500  # letters; the driver's default, 16 MB, is ten times that in memory
 _UNSETTLED = [str(DeadLetterState.OPEN), str(DeadLetterState.REPLAYING)]
 
 
@@ -111,9 +112,10 @@ class MongoDeadLetters:
     async def search(self, selection: Selection, *, limit: int, skip: int = 0) -> AsyncIterator[DeadLetterRecord]:
         """Yield the letters of the selection, newest first, without their bodies."""
         with store_errors():
-            cursor = self._collection.find(_filter(selection), {"body": False, "filed": False})
+            # On disk: before 6.0 a sort of more than 100 MB fails otherwise.
+            cursor = self._collection.find(_filter(selection), {"body": False, "filed": False}, allow_disk_use=True)
             cursor = cursor.sort([("dead_lettered_at", DESCENDING), ("_id", DESCENDING)]).skip(skip).limit(limit)
-            async for document in cursor:
+            async for document in cursor.batch_size(_BATCH):
                 yield _letter_from(document)
 
     async def count(self, selection: Selection) -> int:

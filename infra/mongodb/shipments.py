@@ -98,8 +98,9 @@ def _new_document(shipment: Shipment) -> Document:
 
 def _update(shipment: Shipment) -> UpdateOne:
     expected: Any = {"$nin": _SETTLED}
-    if shipment.status.is_settled and shipment.stored_status is not None:
-        expected = str(shipment.stored_status)  # exact, so that what a SHIPPED replaced is known
+    known = shipment.stored_status or ShipmentStatus.PENDING
+    if shipment.status.is_settled and not known.is_settled:
+        expected = str(known)  # exact, so that what a SHIPPED replaced is known
     events = [event_document(event) for event in shipment.new_events]
     return UpdateOne(
         {"_id": shipment.id, "status": expected},

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import AMQPError, AuthenticationError, InvalidFrameError, ProbableAuthenticationError
+from aio_pika.exceptions import AMQPError, AuthenticationError, ProbableAuthenticationError
 
+from infra.rabbitmq.lenient import LenientTransport
 from worker.domain.errors import BrokerUnavailableError
 
 HEARTBEAT = 10
@@ -16,21 +17,20 @@ BROKER_ERRORS = (AMQPError, OSError, TimeoutError, RuntimeError)
 """What the client raises when the broker is away; a closed channel is a RuntimeError."""
 
 
-async def connect(url: str, *, name: str) -> AbstractConnection:
+async def connect(url: str, *, name: str, lenient: bool = False) -> AbstractConnection:
     """Open a plain connection, visible at the broker under `name`.
 
     Not one that restores itself: whoever uses it notices that it is gone and starts over, so there is one place
-    that knows whether a consumer is there. Raises BrokerUnavailableError.
+    that knows whether a consumer is there. `lenient`: see `infra.rabbitmq.lenient`; it costs some speed. Raises
+    BrokerUnavailableError.
     """
     with broker_errors():
-        try:
-            return await aio_pika.connect(
-                url, timeout=CONNECT_TIMEOUT, heartbeat=HEARTBEAT, client_properties={"connection_name": name}
-            )
-        except InvalidFrameError as error:  # all that is left of the broker's "vhost not found" after the handshake
-            raise BrokerUnavailableError(
-                "RabbitMQ does not open the vhost of LOGISTICS_AMQP_URL: not there, down, or not for this user"
-            ) from error
+        target = aio_pika.connection.make_url(url, heartbeat=HEARTBEAT)
+        connection = aio_pika.Connection(target, client_properties={"connection_name": name})
+        if lenient:
+            connection.kwargs["transport_factory"] = LenientTransport()
+        await connection.connect(timeout=CONNECT_TIMEOUT)
+        return connection
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Headers that fit: a message's headers travel in one frame, and one that does not fit costs the connection."""
 
+import struct
 from typing import cast
 
 from aio_pika.abc import HeadersType
@@ -53,5 +54,5 @@ def _size(name: str, value: object) -> int | None:
         return len(name) + 6 + (len(value) if value.isascii() else 4 * len(value))
     try:
         return len(encode.field_table({name: value}))  # type: ignore[dict-item] # whatever it is, it is tried
-    except (TypeError, ValueError, OverflowError, RecursionError):
+    except (TypeError, ValueError, ArithmeticError, RecursionError, struct.error):
         return None

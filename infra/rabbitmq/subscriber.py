@@ -9,6 +9,7 @@ from typing import Protocol
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
 
 from infra.rabbitmq.connection import CONNECT_TIMEOUT, broker_errors, connect
+from infra.rabbitmq.lenient import is_decode_error
 from infra.rabbitmq.settlement import give_back
 from infra.rabbitmq.topology import Topology
 from worker.domain.delivery import Delivery
@@ -65,6 +66,7 @@ class Subscriber:
         self._consuming_with = 0
         self._channel: AbstractChannel | None = None
         self._connected = False
+        self._lenient = False
         self._last_sound = time.monotonic()
 
     @property
@@ -105,9 +107,10 @@ class Subscriber:
             self._wake.clear()
             if self._is_over():
                 return
-            pause = _FIRST_PAUSE if time.monotonic() - started > _DEAF_AFTER else min(pause * 2, _LONGEST_PAUSE)
             self._last_sound = time.monotonic()
             await self._sleep(pause)
+            lasted = time.monotonic() - started > _DEAF_AFTER
+            pause = _FIRST_PAUSE if lasted else min(pause * 2, _LONGEST_PAUSE)
 
     async def stop(self, *, deadline: float) -> bool:
         """Stop taking, let what is in flight finish for `deadline` seconds, give the rest back.
@@ -132,7 +135,7 @@ class Subscriber:
 
     async def _session(self) -> None:
         """One connection's life: until it is lost, the broker cancels the consumer, or we stop."""
-        connection = await connect(self._url, name=self._name)
+        connection = await connect(self._url, name=self._name, lenient=self._lenient)
         try:
             await self._topology.declare(connection)
             with broker_errors():
@@ -162,7 +165,8 @@ class Subscriber:
             if self._consuming_with != self._wanted:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
                     await self._apply(queue)
-            elif self._wanted and self._consumer_tag is None:
+                continue  # a stop that waited for this goes on at once, not a tick later
+            if self._wanted and self._consumer_tag is None:
                 raise BrokerUnavailableError("the broker cancelled the consumer")
             self._last_sound = time.monotonic()
             await self._sleep(_TICK)
@@ -193,7 +197,10 @@ class Subscriber:
         except TimeoutError:
             pass
 
-    def _on_channel_closed(self, *_: object) -> None:
+    def _on_channel_closed(self, _: object, error: BaseException | None = None) -> None:
+        if is_decode_error(error) and not self._lenient:
+            _log.error("message.undecodable", queue=self.queue, error=str(error))
+            self._lenient = True  # from the next connection on, and for good: where one is, more may be
         self._wake.set()
 
     def _on_consumer_cancelled(self, *_: object) -> None:

@@ -104,7 +104,7 @@ def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
         return float(value[:10])
     try:
         at = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if at.tzinfo is None:
         at = at.replace(tzinfo=UTC)
@@ -139,10 +139,14 @@ def _refusal(answer: bytes) -> str | None:
     except (ValueError, RecursionError):
         return None  # a 2xx is a yes, whatever it says
     if isinstance(document, dict) and document.get("accepted") is False:
-        return str(document.get("reason", "no reason given"))[:300]
+        return _printable(str(document.get("reason", "no reason given"))[:300])
     return None
 
 
 def _excerpt(answer: bytes) -> str:
-    text = answer[:300].decode("utf-8", "replace")
-    return "".join(character if character.isprintable() else " " for character in text).strip() or "(empty answer)"
+    return _printable(answer[:300].decode("utf-8", "replace")) or "(empty answer)"
+
+
+def _printable(text: str) -> str:
+    """Return the supplier's words as a log line, a header and a document can hold them (JSON can spell half a pair)."""
+    return "".join(character if character.isprintable() else " " for character in text).strip()

@@ -1,6 +1,7 @@
 """Where log lines go: JSON lines for machines, coloured text on a terminal, written by a thread of its own."""
 
 import atexit
+import json
 import logging
 import queue
 import sys
@@ -42,12 +43,23 @@ def setup_logging(level: str, *, stream: TextIO | None = None) -> None:
 
 def json_formatter() -> logging.Formatter:
     """Return the formatter of the JSON lines: `timestamp`, `level`, `logger`, `event` and the line's fields."""
-    return OrjsonFormatter(
+    return _JsonFormatter(
         ["levelname", "name", "message"],
         rename_fields={"levelname": "level", "name": "logger", "message": "event"},
         reserved_attrs=[*RESERVED_ATTRS, "context_fields"],
         timestamp=True,
     )
+
+
+class _JsonFormatter(OrjsonFormatter):
+    """The library's, but no line is lost because of what is in it (half a surrogate pair, a huge number)."""
+
+    def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
+        """Return the line."""
+        try:
+            return super().jsonify_log_record(log_data)
+        except TypeError:
+            return json.dumps(log_data, default=str, skipkeys=True)
 
 
 class _Entry(QueueHandler):

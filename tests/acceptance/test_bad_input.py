@@ -1,11 +1,18 @@
 """Bad input: each becomes a dead letter or is shipped all the same; the worker lives, and nothing is lost."""
 
+import asyncio
 import json
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import aio_pika
+import aiormq.channel
 import pytest
+from aiormq.abc import ChannelFrame
+from pamqp.body import ContentBody
 from pamqp.commands import Basic
+from pamqp.header import ContentHeader
 
 from infra.mongodb.dead_letters import MongoDeadLetters
 from infra.mongodb.store import MongoStore
@@ -65,6 +72,19 @@ HOSTILE_HEADERS: dict[str, dict[str, Any]] = {
     },
     "foreign-100kB": {"blob": "b" * 100_000},
 }
+
+
+_MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def _header_name_not_utf8(payload: bytes) -> bytes:
+    return payload.replace(b"PLACEHOLDER", b"\xff" * 11)
+
+
+def _timestamp_out_of_range(payload: bytes) -> bytes:
+    """A publisher that counts in microseconds."""
+    seconds = int(_MOMENT.timestamp())
+    return payload.replace(seconds.to_bytes(8, "big"), (seconds * 1_000_000).to_bytes(8, "big"))
 
 
 @pytest.mark.parametrize("prefetch", ["1", "100"])
@@ -161,3 +181,35 @@ async def test_a_body_too_large_for_a_document_is_filed_in_pieces_and_comes_back
     store.close()
     assert letter is not None
     assert letter.body == body
+
+
+@pytest.mark.parametrize("queue", ["orders.work", "orders.dlq"])
+@pytest.mark.parametrize("spoil", [_header_name_not_utf8, _timestamp_out_of_range])
+async def test_properties_that_the_client_cannot_decode_stop_no_queue(
+    system: System, queue: str, spoil: Callable[[bytes], bytes]
+) -> None:
+    await system.start_worker()
+    connection = await aio_pika.connect(system.amqp_url)
+    underlay = await (await connection.channel(publisher_confirms=False)).get_underlay_channel()
+    assert isinstance(underlay, aiormq.channel.Channel)
+    body = b'{"order_id": "odd", "destination": "Oslo"}'
+    properties = Basic.Properties(headers={"PLACEHOLDER": 1}, timestamp=_MOMENT, message_id="m-1", delivery_mode=2)
+    frame = ChannelFrame.marshall(
+        channel_number=underlay.number,
+        frames=[
+            Basic.Publish(exchange="", routing_key=queue),
+            ContentHeader(properties=properties, body_size=len(body)),
+            ContentBody(body),
+        ],
+    )
+    written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    await underlay.write_queue.put(ChannelFrame(spoil(frame.payload), should_close=False, drain_future=written))
+    await written
+    await connection.close()
+    await system.publish_order("neighbour")
+    await system.shipped("neighbour")
+    if queue == "orders.work":
+        await system.shipped("odd")
+    else:
+        await eventually(lambda: system.letters(reason="unknown", order_id="odd"))
+        assert bytes(system.letters()[0]["headers"]["undecodable_properties"])
