@@ -103,10 +103,11 @@ async def test_every_malformed_body_is_filed_byte_for_byte(system: System, prefe
 
 async def test_the_same_malformed_body_published_twice_is_two_dead_letters(system: System) -> None:
     await system.start_worker()
-    for _ in range(2):
-        await system.publish(b"nope")
-        await system.publish(b"nope", message_id=None)
-    await eventually(lambda: len(system.letters(state="open")) == 4)
+    for body in (b"nope", b'{"order_id": "o-1"}'):
+        for _ in range(2):
+            await system.publish(body)
+            await system.publish(body, message_id=None)
+    await eventually(lambda: len(system.letters(state="open")) == 8)
 
 
 async def test_orders_with_hostile_headers_ship_all_the_same(system: System) -> None:

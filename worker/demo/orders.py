@@ -12,7 +12,7 @@ class Kind(StrEnum):
 
     GOOD = "good"
     FLAKY = "fails, then recovers"
-    REFUSED = "refused by the supplier"
+    REFUSED = "refused"
     MALFORMED = "malformed"
     OUTAGE = "placed in the outage"
     NORTH = "north warehouse down"

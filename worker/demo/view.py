@@ -22,6 +22,7 @@ class DemoView:
         self.console = console or Console(highlight=False)
         self._started = time.monotonic()
         self._last_plain = 0.0
+        self._last_line = ""
         self._live: Live | None = None
 
     def say(self, text: str) -> None:
@@ -30,7 +31,7 @@ class DemoView:
 
     def headline(self, text: str) -> None:
         """Say what comes now."""
-        self.say("")
+        self.console.print()
         self.console.print(Text(f"── {text} ", style="bold cyan"))
 
     @contextmanager
@@ -54,7 +55,10 @@ class DemoView:
             self._live.update(_picture(published, shipped, waiting, dead, circuit))
         elif time.monotonic() - self._last_plain >= _PLAIN_EVERY:
             self._last_plain = time.monotonic()
-            self.say(f"published {published}, shipped {shipped}, {WAITING} {waiting}, dead {dead}, circuit {circuit}")
+            line = f"published {published}, shipped {shipped}, {WAITING} {waiting}, dead {dead}, circuit {circuit}"
+            if line != self._last_line:
+                self._last_line = line
+                self.say(line)
 
     def table(self, title: str, books: Books) -> None:
         """Show where every order is, by kind, and whether the sum is right."""

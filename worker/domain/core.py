@@ -51,16 +51,10 @@ class LogisticsCore:
         """
         new = Shipment.for_order(order.order_id, order.destination, trace_id=state.trace.trace_id, now=self._clock())
         async with self._one_at_a_time.hold(new.id):
-            shipment = None
             try:
-                shipment = await self._repository.start_shipment(new)
-                if shipment.status.is_settled:
-                    return await self._acknowledge(shipment, state, note="duplicate")
-                return await self._dispatch(shipment, state)
-            except ShipmentAlreadySettledError:
-                return await self._acknowledge(new, state, note="duplicate")
-            except Exception as error:  # noqa: BLE001 - whatever went wrong, the policy has an answer
-                return await self._failed(shipment, error, state)
+                return await self._process(new, state)
+            except Exception as error:  # noqa: BLE001 - not even a failure could be stored: the policy has an answer
+                return self.decide(error, state)
 
     def decide(self, error: BaseException, state: MessageState) -> Outcome:
         """Return what the policy says about `error`, without touching the store."""
@@ -72,6 +66,18 @@ class LogisticsCore:
             chance=self._chance(),
         )
 
+    async def _process(self, new: Shipment, state: MessageState) -> Outcome:
+        shipment = None
+        try:
+            shipment = await self._repository.start_shipment(new)
+            if shipment.status.is_settled:
+                return await self._acknowledge(shipment, state, note="duplicate")
+            return await self._dispatch(shipment, state)
+        except ShipmentAlreadySettledError:
+            return await self._acknowledge(new, state, note="duplicate")
+        except Exception as error:  # noqa: BLE001 - whatever went wrong, the policy has an answer
+            return await self._failed(shipment, error, state)
+
     async def _dispatch(self, shipment: Shipment, state: MessageState) -> Outcome:
         if shipment.status is ShipmentStatus.FAILED:
             shipment.mark_tried_again(now=self._clock(), worker=self._worker)
@@ -80,14 +86,17 @@ class LogisticsCore:
         shipment.mark_shipped(now=self._clock(), attempt=state.attempt + 1, worker=self._worker)
         replaced = await self._repository.save_shipment(shipment)
         return await self._acknowledge(
-            shipment, state, note="shipped", gave_up_before=replaced is ShipmentStatus.FAILED
+            shipment, state, note="shipped", may_have_letters=replaced is ShipmentStatus.FAILED
         )
 
     async def _acknowledge(
-        self, shipment: Shipment, state: MessageState, *, note: str, gave_up_before: bool = False
+        self, shipment: Shipment, state: MessageState, *, note: str, may_have_letters: bool = True
     ) -> Outcome:
-        """Close the loop: an order that is shipped has no open dead letter."""
-        if gave_up_before or state.dead_letter_id is not None:
+        """Close the loop: an order that is shipped has no open dead letter.
+
+        A duplicate looks for letters, too: the try that shipped may have ended before it could.
+        """
+        if may_have_letters or state.dead_letter_id is not None:
             try:
                 await self._dead_letters.resolve(
                     order_id=shipment.order_id, letter_id=state.dead_letter_id, now=self._clock()

@@ -109,8 +109,9 @@ class MessageState:
             headers.update(_error_headers(outcome.error))
         if isinstance(outcome, DeadLetter):
             headers["dead_letter_reason"] = str(outcome.reason)
+            is_order = outcome.reason is not DeadLetterReason.MALFORMED
             headers["dead_letter_id"] = self.dead_letter_id or dead_letter_id_for(
-                order_id=order_id, body=body, message_id=self.origin_message_id
+                order_id=order_id if is_order else None, body=body, message_id=self.origin_message_id
             )
         return headers
 
@@ -118,8 +119,8 @@ class MessageState:
 def dead_letter_id_for(*, order_id: str | None, body: bytes, message_id: str) -> str:
     """Return the id of the dead letter this message becomes.
 
-    Of a readable order it is made from order id and body, so that fifty copies of one order are one dead letter;
-    of anything else from the message id, so that each message is its own. Either way the same message dead-lettered
+    Of an order it is made from order id and body, so that fifty copies of one order are one dead letter; of what is
+    no order from the message id, so that each message is its own. Either way the same message dead-lettered
     twice (the worker died between publish and ack) is filed once.
     """
     digest = hashlib.sha256(body).hexdigest()

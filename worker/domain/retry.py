@@ -33,7 +33,7 @@ class Delay:
         seconds = parse_duration(text)
         if not 0.001 <= seconds <= 86400:
             raise ValueError(f"{text!r}: a delay lies between 1ms and 1 day")
-        written = text.strip().replace(" ", "")
+        written = "".join(text.split())
         return cls(written if written[-1].isalpha() else f"{written}s", seconds)
 
 

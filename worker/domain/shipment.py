@@ -92,8 +92,11 @@ class Shipment:
         self.record(HistoryEvent(at=now, event="shipped", attempt=attempt, worker=worker))
 
     def mark_tried_again(self, *, now: datetime, worker: str) -> None:
-        """A FAILED shipment's order came back, by replay or because it was published again."""
-        self.status = ShipmentStatus.PENDING
+        """A FAILED shipment's order came back, by replay or because it was published again.
+
+        It stays FAILED until it ships, whatever number of tries that takes: a FAILED shipment has a dead letter, which
+        who ships it resolves.
+        """
         self.record(HistoryEvent(at=now, event="tried_again", worker=worker))
 
     def record_failed_try(

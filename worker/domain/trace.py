@@ -69,10 +69,11 @@ def trace_scope(trace_id: str, context: TraceContext | None = None) -> Iterator[
 
 
 def is_valid_trace_id(value: object) -> bool:
-    """Whether a header value can be a trace ID: 1 to 128 characters, none a control character."""
+    """Whether a header value can be a trace ID: 1 to 128 characters, not all blank, none a control character."""
     return (
         isinstance(value, str)
         and 0 < len(value) <= MAX_TRACE_ID_LENGTH
+        and not value.isspace()
         and (value.isalnum() or not any(unicodedata.category(character) in _UNSAFE for character in value))
     )
 
