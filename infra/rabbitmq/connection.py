@@ -1,11 +1,13 @@
 """Connections to RabbitMQ, and the translation of their errors."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import AMQPError, AuthenticationError, ProbableAuthenticationError
+from aio_pika.exceptions import AMQPError, AuthenticationError, InvalidFrameError, ProbableAuthenticationError
+from aiormq.exceptions import ChannelAccessRefused
 
 from infra.rabbitmq.lenient import LenientTransport
 from worker.domain.errors import BrokerUnavailableError
@@ -29,7 +31,12 @@ async def connect(url: str, *, name: str, lenient: bool = False) -> AbstractConn
         connection = aio_pika.Connection(target, client_properties={"connection_name": name})
         if lenient:
             connection.kwargs["transport_factory"] = LenientTransport()
-        await connection.connect(timeout=CONNECT_TIMEOUT)
+        try:
+            await connection.connect(timeout=CONNECT_TIMEOUT)
+        except InvalidFrameError as error:  # all that is left of the broker's "vhost not found" after the handshake
+            raise BrokerUnavailableError(
+                "RabbitMQ does not open the vhost of LOGISTICS_AMQP_URL: not there, down, or not for this user"
+            ) from error
         return connection
 
 
@@ -40,6 +47,15 @@ def broker_errors() -> Iterator[None]:
         yield
     except (AuthenticationError, ProbableAuthenticationError) as error:
         raise BrokerUnavailableError("RabbitMQ refuses the user, password or vhost of LOGISTICS_AMQP_URL") from error
+    except ChannelAccessRefused as error:
+        raise BrokerUnavailableError(f"RabbitMQ does not permit the user of LOGISTICS_AMQP_URL: {error}") from error
     except BROKER_ERRORS as error:
         text = str(error)[:300] or "no answer in time"
         raise BrokerUnavailableError(f"RabbitMQ is not reachable: {text} ({type(error).__name__})") from error
+    except asyncio.CancelledError as error:
+        # The client cancels whoever waits on a connection that missed its heartbeats. Passed on, that would end a task
+        # nobody wanted to end: a delivery would stay unsettled on a healthy consumer for ever.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise BrokerUnavailableError("RabbitMQ is not reachable: the connection fell silent") from error

@@ -1,5 +1,6 @@
 """How many messages wait in a queue, and how many consumers it has."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -46,10 +47,11 @@ class QueueDepths:
     @staticmethod
     async def _look(connection: AbstractConnection, queue: str) -> QueueLook | None:
         with broker_errors():
-            channel = await connection.channel()
-            try:
-                found = (await channel.declare_queue(queue, passive=True, timeout=_TIMEOUT)).declaration_result
-                await channel.close()
-            except ChannelClosed:
-                return None
+            async with asyncio.timeout(_TIMEOUT):
+                channel = await connection.channel()
+                try:
+                    found = (await channel.declare_queue(queue, passive=True)).declaration_result
+                    await channel.close()
+                except ChannelClosed:
+                    return None
         return QueueLook(ready=found.message_count or 0, consumers=found.consumer_count or 0)

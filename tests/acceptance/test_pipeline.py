@@ -203,5 +203,3 @@ async def _get(url: str) -> tuple[int, str]:
                 return error.code, error.read().decode()
 
     return await asyncio.to_thread(get)
-
-

@@ -170,7 +170,7 @@ class ReplayService:
                 letter_id, replay_id=replay_id, by=run.by, now=self._clock()
             ):
                 return Replayed(letter_id, ReplayResult.SKIPPED, why=await self._why_not(letter_id))
-            letter = await self._dead_letters.get(letter_id)  # after the claim: nobody else changes it now
+            letter = await self._dead_letters.get(letter_id)  # after the claim: what is sent is what was claimed
         except StoreUnavailableError as error:
             run.stop(str(error))
             return Replayed(letter_id, ReplayResult.FAILED, replay_id, f"{error}; nothing was sent")

@@ -1,0 +1,230 @@
+"""What `IRepository` promises, checked on the fake and on MongoDB alike."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from infra.local.ports import free_ports
+from infra.mongodb.shipments import MongoShipments
+from infra.mongodb.store import MongoStore
+from tests.support.fake_ports import FakeRepository
+from worker.domain.errors import ShipmentAlreadySettledError, StoreUnavailableError
+from worker.domain.ports import IRepository
+from worker.domain.shipment import Shipment, ShipmentStatus
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 123000, tzinfo=UTC)
+LATER = NOW + timedelta(seconds=5)
+WORKER = "worker-1"
+
+
+@dataclass
+class Room:
+    """A repository, a second process' view of the same store, and one whose store is away."""
+
+    repository: IRepository
+    elsewhere: IRepository
+    unreachable: IRepository
+
+
+@pytest.fixture(params=["fake", "mongo"])
+async def room(request: pytest.FixtureRequest) -> AsyncIterator[Room]:
+    if request.param == "fake":
+        fake, unreachable = FakeRepository(), FakeRepository()
+        unreachable.is_down = True
+        yield Room(fake, fake, unreachable)
+        return
+    mongo = request.getfixturevalue("mongo")
+    async with _opened(mongo.uri, mongo.database) as one, _opened(mongo.uri, mongo.database) as other:
+        await one.ensure_indexes()
+        nowhere = f"mongodb://127.0.0.1:{free_ports(1)[0]}/?directConnection=true"
+        async with _opened(nowhere, "nowhere", timeout=0.3) as closed:
+            yield Room(MongoShipments(one), MongoShipments(other), MongoShipments(closed))
+
+
+@asynccontextmanager
+async def _opened(uri: str, database: str, *, timeout: float = 5.0) -> AsyncIterator[MongoStore]:
+    store = MongoStore(uri, database=database, timeout=timeout)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def a_shipment(order_id: str = "A-1", *, destination: str = "Oslo", trace_id: str = "trace-1") -> Shipment:
+    return Shipment.for_order(order_id, destination, trace_id=trace_id, now=NOW)
+
+
+async def stored(room: Room, shipment: Shipment) -> Shipment:
+    found = await room.elsewhere.find_shipment(shipment.id)
+    assert found is not None
+    return found
+
+
+async def fail(repository: IRepository, shipment: Shipment, *, tries: int = 1) -> ShipmentStatus:
+    for number in range(tries):
+        shipment.record_failed_try(ValueError("broken"), now=LATER, attempt=number + 1, worker=WORKER)
+    shipment.mark_failed(ValueError("broken"), now=LATER, attempt=tries, worker=WORKER)
+    return await repository.save_shipment(shipment)
+
+
+async def ship(repository: IRepository, shipment: Shipment) -> ShipmentStatus:
+    shipment.mark_shipped(now=LATER, attempt=1, worker=WORKER)
+    return await repository.save_shipment(shipment)
+
+
+async def test_a_shipment_that_was_never_stored_is_not_found(room: Room) -> None:
+    assert await room.repository.find_shipment(a_shipment().id) is None
+
+
+async def test_a_new_shipment_is_stored_whole(room: Room) -> None:
+    started = await room.repository.start_shipment(a_shipment(destination="Þórshöfn 🚚"))
+    assert (started.status, started.stored_status, started.new_events) == (
+        ShipmentStatus.PENDING,
+        ShipmentStatus.PENDING,
+        [],
+    )
+    found = await stored(room, started)
+    expected = a_shipment(destination="Þórshöfn 🚚")
+    expected.new_events, expected.stored_status = [], ShipmentStatus.PENDING
+    assert found == expected
+
+
+async def test_an_order_that_has_a_shipment_gets_the_stored_one(room: Room) -> None:
+    first = await room.repository.start_shipment(a_shipment())
+    await fail(room.repository, first, tries=3)
+    again = await room.elsewhere.start_shipment(a_shipment(destination="Bergen", trace_id="another"))
+    assert (again.status, again.stored_status) == (ShipmentStatus.FAILED, ShipmentStatus.FAILED)
+    assert (again.destination, again.trace_id, again.retry_count) == ("Oslo", "trace-1", 3)
+    assert again.last_error == "ValueError: broken"
+    assert again.new_events == []
+
+
+async def test_copies_that_start_at_the_same_time_are_one_shipment(room: Room) -> None:
+    sides = [room.repository, room.elsewhere] * 10
+    started = await asyncio.gather(*(side.start_shipment(a_shipment()) for side in sides))
+    assert {shipment.id for shipment in started} == {a_shipment().id}
+    assert [event.event for event in (await stored(room, a_shipment())).history] == ["received"]
+
+
+async def test_a_save_stores_status_count_error_and_events(room: Room) -> None:
+    shipment = await room.repository.start_shipment(a_shipment())
+    shipment.record_failed_try(ValueError("broken"), now=LATER, attempt=1, worker=WORKER, delay=5.0)
+    await room.repository.save_shipment(shipment)
+    assert shipment.new_events == []
+    found = await stored(room, shipment)
+    assert (found.status, found.retry_count, found.last_error) == (ShipmentStatus.PENDING, 1, "ValueError: broken")
+    assert (found.created_at, found.updated_at) == (NOW, LATER)
+    assert found.history == shipment.history
+    assert found.history[-1].delay == 5.0
+
+
+async def test_shipping_clears_the_error_and_keeps_the_count(room: Room) -> None:
+    shipment = await room.repository.start_shipment(a_shipment())
+    shipment.record_failed_try(ValueError("broken"), now=NOW, attempt=1, worker=WORKER)
+    await room.repository.save_shipment(shipment)
+    await ship(room.repository, shipment)
+    found = await stored(room, shipment)
+    assert (found.status, found.retry_count, found.last_error) == (ShipmentStatus.SHIPPED, 1, None)
+
+
+async def test_retry_count_never_goes_down_and_events_are_only_added(room: Room) -> None:
+    ahead = await room.repository.start_shipment(a_shipment())
+    behind = await room.elsewhere.start_shipment(a_shipment())
+    await fail(room.repository, ahead, tries=3)
+    behind.record_failed_try(ValueError("other"), now=LATER, attempt=1, worker="worker-2")
+    await room.elsewhere.save_shipment(behind)
+    found = await stored(room, ahead)
+    assert found.retry_count == 3
+    assert [event.worker for event in found.history] == [None, *[WORKER] * 4, "worker-2"]
+
+
+async def test_the_history_keeps_the_newest_hundred_events(room: Room) -> None:
+    shipment = await room.repository.start_shipment(a_shipment())
+    await fail(room.repository, shipment, tries=130)
+    found = await stored(room, shipment)
+    assert found.retry_count == 130
+    assert len(found.history) == 100
+    assert found.history[-1].event == "failed"
+
+
+async def test_a_save_without_a_start_stores_the_shipment(room: Room) -> None:
+    shipment = a_shipment()
+    await fail(room.repository, shipment)
+    found = await stored(room, shipment)
+    assert (found.order_id, found.destination, found.status) == ("A-1", "Oslo", ShipmentStatus.FAILED)
+    assert [event.event for event in found.history] == ["received", "attempt_failed", "failed"]
+
+
+@pytest.mark.parametrize("settled", [ShipmentStatus.SHIPPED, ShipmentStatus.DELIVERED])
+async def test_a_settled_shipment_is_never_taken_back(room: Room, settled: ShipmentStatus) -> None:
+    late = await room.elsewhere.start_shipment(a_shipment())
+    shipment = await room.repository.start_shipment(a_shipment())
+    shipment.mark_shipped(now=LATER, attempt=1, worker=WORKER)
+    shipment.status = settled
+    await room.repository.save_shipment(shipment)
+    before = await stored(room, shipment)
+    with pytest.raises(ShipmentAlreadySettledError):
+        await fail(room.elsewhere, late)
+    assert await stored(room, shipment) == before
+
+
+async def test_what_is_shipped_is_not_shipped_again(room: Room) -> None:
+    late = await room.elsewhere.start_shipment(a_shipment())
+    shipment = await room.repository.start_shipment(a_shipment())
+    await ship(room.repository, shipment)
+    before = await stored(room, shipment)
+    for side, which in ((room.elsewhere, late), (room.repository, shipment), (room.repository, before)):
+        with pytest.raises(ShipmentAlreadySettledError):
+            await ship(side, which)
+    assert [event.event for event in (await stored(room, shipment)).history] == ["received", "shipped"]
+
+
+async def test_of_two_that_ship_at_once_one_is_told_it_was_late(room: Room) -> None:
+    copies = [await side.start_shipment(a_shipment()) for side in (room.repository, room.elsewhere)]
+    results = await asyncio.gather(
+        ship(room.repository, copies[0]), ship(room.elsewhere, copies[1]), return_exceptions=True
+    )
+    assert sorted(type(result).__name__ for result in results) == ["ShipmentAlreadySettledError", "ShipmentStatus"]
+
+
+async def test_shipping_returns_the_status_it_replaced(room: Room) -> None:
+    pending = await room.repository.start_shipment(a_shipment("A-1"))
+    assert await ship(room.repository, pending) is ShipmentStatus.PENDING
+    failed = await room.repository.start_shipment(a_shipment("A-2"))
+    await fail(room.repository, failed)
+    assert await ship(room.repository, failed) is ShipmentStatus.FAILED
+
+
+async def test_the_replaced_status_is_exact_when_another_process_gave_up_meanwhile(room: Room) -> None:
+    shipping = await room.repository.start_shipment(a_shipment())
+    await fail(room.elsewhere, await room.elsewhere.start_shipment(a_shipment()))
+    assert await ship(room.repository, shipping) is ShipmentStatus.FAILED
+
+
+async def test_the_replaced_status_is_exact_for_a_shipment_that_was_never_read(room: Room) -> None:
+    await fail(room.elsewhere, await room.elsewhere.start_shipment(a_shipment()))
+    assert await ship(room.repository, a_shipment()) is ShipmentStatus.FAILED
+
+
+async def test_an_order_whose_shipment_has_a_foreign_id_is_refused_and_nothing_stored(room: Room) -> None:
+    foreign = a_shipment()
+    foreign.id = "made-by-somebody-else"
+    await room.repository.start_shipment(foreign)
+    with pytest.raises(LookupError, match="A-1"):
+        await room.elsewhere.start_shipment(a_shipment())
+    assert await room.repository.find_shipment(a_shipment().id) is None
+
+
+async def test_a_store_that_is_away_says_so_at_every_call(room: Room) -> None:
+    shipment = a_shipment()
+    with pytest.raises(StoreUnavailableError):
+        await room.unreachable.start_shipment(shipment)
+    with pytest.raises(StoreUnavailableError):
+        await room.unreachable.save_shipment(shipment)
+    with pytest.raises(StoreUnavailableError):
+        await room.unreachable.find_shipment(shipment.id)
+    assert [event.event for event in shipment.new_events] == ["received"]  # still to be stored

@@ -1,0 +1,219 @@
+"""The overview: put together from what broker and store said, and said in words."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from infra.rabbitmq.depths import QueueLook
+from worker.overview_picture import Looks, Overview, StoreLook, assemble
+from worker.overview_words import circuit_in_words, oldest_in_words, problems, span
+
+NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+IDLE = QueueLook(ready=0, consumers=1)
+
+
+def a_report(name: str = "w-1", *, age: float = 1.0, **fields: Any) -> dict[str, Any]:
+    seen_at = NOW - timedelta(seconds=age)
+    made: dict[str, Any] = {
+        "name": name,
+        "seen_at": seen_at,
+        "started_at": seen_at - timedelta(minutes=5),
+        "version": "0.1.0",
+        "circuit": "closed",
+        "circuit_retry_after": 0.0,
+        "last_failure": None,
+        "intake_limit": 100,
+        "in_flight": {"orders.work": 2, "orders.dlq": 1},
+        "connected": True,
+        "waiting_since": None,
+    }
+    return {**made, **fields}
+
+
+def the_looks(*, work: QueueLook | None = IDLE, dlq: QueueLook | None = IDLE) -> Looks:
+    return {
+        "orders.work": work,
+        "orders.dlq": dlq,
+        "orders.retry.1s": QueueLook(4, 0),
+        "orders.retry.5s": QueueLook(0, 0),
+    }
+
+
+def the_store(*reports: dict[str, Any], **fields: Any) -> StoreLook:
+    made: dict[str, Any] = {"shipments": {"SHIPPED": 7}, "open_by_reason": {}, "by_state": {}}
+    return StoreLook(reports=reports, **{**made, **fields})
+
+
+def overview(broker: Looks | str | None = None, store: StoreLook | str | None = None) -> Overview:
+    looks = the_looks() if broker is None else broker
+    return assemble(looks, the_store(a_report()) if store is None else store, delays=["1s", "5s"], now=NOW)
+
+
+def the_oldest(*reports: dict[str, Any], ready: int = 3) -> str:
+    seen = overview(the_looks(work=QueueLook(ready, 1)), the_store(*reports))
+    return oldest_in_words(seen.oldest_waiting)
+
+
+def test_nothing_is_wrong_when_all_is_well() -> None:
+    seen = overview()
+    assert problems(seen) == []
+    assert seen.delayed == {"1s": 4, "5s": 0}
+    assert seen.unreachable == {}
+
+
+def test_unacknowledged_is_the_sum_of_what_live_workers_report() -> None:
+    seen = overview(store=the_store(a_report("a"), a_report("b"), a_report("gone", age=60)))
+    assert [queue.unacknowledged for queue in seen.queues] == [4, 2]
+
+
+def test_a_worker_is_lost_after_fifteen_seconds_and_a_stopped_one_is_left_out() -> None:
+    seen = overview(
+        store=the_store(a_report("b"), a_report("late", age=15), a_report("lost", age=16), a_report("s", stopped=True))
+    )
+    assert seen.workers is not None
+    assert [(worker.name, worker.lost) for worker in seen.workers] == [("b", False), ("late", False), ("lost", True)]
+    assert problems(seen) == ["1 worker lost: lost was last seen 16 s ago"]
+
+
+def test_of_several_lost_workers_the_one_seen_last_is_named() -> None:
+    seen = overview(store=the_store(a_report("live"), a_report("old", age=900), a_report("new", age=65)))
+    assert problems(seen) == ["2 workers lost: new was last seen 1 min 5 s ago, the others before"]
+
+
+def test_a_report_from_a_clock_that_is_ahead_is_no_negative_age() -> None:
+    seen = overview(store=the_store(a_report(age=-30.0)))
+    assert seen.workers is not None
+    assert seen.workers[0].seen_ago == 0.0
+
+
+def test_the_countdown_of_a_circuit_goes_on_since_the_report() -> None:
+    opened = a_report(age=1.5, circuit="open", circuit_retry_after=5.0, last_failure="HTTP 503: down for repairs")
+    seen = overview(store=the_store(opened, a_report("other")))
+    assert seen.workers is not None
+    assert seen.workers[-1].circuit_retry_after == 3.5
+    assert circuit_in_words(seen.workers[-1]) == "open, next try in 4 s"
+    assert problems(seen) == [
+        "circuit open on 1 of 2 workers: supplier answers HTTP 503: down for repairs; next try in 4 s"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        (
+            {"circuit": "open", "last_failure": "no answer within 10 s"},
+            "circuit open on 1 of 1 worker: supplier: no answer within 10 s; next try with the next order",
+        ),
+        (
+            {"circuit": "half_open", "last_failure": None},
+            "circuit open on 1 of 1 worker: the supplier fails; an order is trying it now",
+        ),
+    ],
+)
+def test_an_open_circuit_says_why_and_when_it_is_tried(fields: dict[str, Any], sentence: str) -> None:
+    assert problems(overview(store=the_store(a_report(**fields)))) == [sentence]
+
+
+def test_a_worker_that_takes_no_orders_does_not_count_among_the_circuits() -> None:
+    files_only = a_report("files", in_flight={"orders.dlq": 0})
+    opened = a_report("ships", circuit="open", circuit_retry_after=3.0, last_failure="HTTP 500: (empty answer)")
+    assert "on 1 of 1 worker" in problems(overview(store=the_store(files_only, opened)))[0]
+
+
+def test_a_queue_without_a_consumer_is_told_with_what_waits_in_it() -> None:
+    looks = the_looks(work=QueueLook(1, 0), dlq=QueueLook(0, 0))
+    assert problems(overview(looks, the_store())) == [
+        "no consumer on orders.work: 1 message waiting; 'logistics worker' is one",
+        "no consumer on orders.dlq; 'logistics worker' is one",
+    ]
+
+
+def test_no_consumer_while_the_circuit_is_open_is_how_it_should_be() -> None:
+    opened = a_report(circuit="open", circuit_retry_after=9.0, last_failure="HTTP 503: x", intake_limit=0)
+    told = problems(overview(the_looks(work=QueueLook(9, 0)), the_store(opened)))
+    assert [sentence.partition(":")[0] for sentence in told] == ["circuit open on 1 of 1 worker"]
+
+
+def test_no_consumer_although_a_worker_runs_is_told_as_such() -> None:
+    told = problems(overview(the_looks(work=QueueLook(9, 0))))
+    assert told == ["no consumer on orders.work, though 1 worker for it: connecting, or paused"]
+
+
+def test_missing_queues_are_told_in_one_line() -> None:
+    told = problems(overview({**the_looks(work=None), "orders.retry.5s": None}, the_store()))
+    assert told == [
+        "2 queues (orders.work, orders.retry.5s) do not exist: 'logistics topology declare' creates what is missing, "
+        "as every worker does"
+    ]
+
+
+def test_a_worker_without_its_broker_is_told() -> None:
+    assert problems(overview(store=the_store(a_report(connected=False)))) == ["not connected to RabbitMQ: w-1"]
+
+
+def test_open_dead_letters_are_told_by_reason_the_most_frequent_first() -> None:
+    store = the_store(a_report(), open_by_reason={"expired": 1, "malformed": 2}, by_state={"open": 3, "resolved": 9})
+    assert problems(overview(store=store)) == ["3 dead letters open: malformed 2, expired 1"]
+
+
+def test_without_the_broker_the_store_is_still_shown() -> None:
+    seen = overview("RabbitMQ is not reachable: refused", the_store(a_report()))
+    assert problems(seen) == ["RabbitMQ is not reachable: refused"]
+    assert seen.delayed is None
+    assert [(queue.exists, queue.ready, queue.consumers) for queue in seen.queues] == [(None, None, None)] * 2
+    assert seen.shipments == {"SHIPPED": 7}
+    assert oldest_in_words(seen.oldest_waiting) == "unknown (RabbitMQ is not reachable)"
+
+
+def test_without_the_store_the_queues_are_still_shown() -> None:
+    seen = overview(the_looks(work=QueueLook(5, 1)), "MongoDB does not answer: refused")
+    assert problems(seen) == ["MongoDB does not answer: refused"]
+    assert (seen.workers, seen.shipments, seen.dead_letters, seen.open_dead_letters) == (None, None, None, None)
+    assert [(queue.ready, queue.unacknowledged) for queue in seen.queues] == [(5, None), (0, None)]
+    assert oldest_in_words(seen.oldest_waiting) == "unknown (MongoDB is not reachable)"
+
+
+def test_the_newest_bound_counts_whoever_found_it() -> None:
+    def since(seconds: float) -> datetime:
+        return NOW - timedelta(seconds=seconds)
+
+    reports = [
+        a_report("live", waiting_since=since(40)),
+        a_report("stopped", age=20, stopped=True, waiting_since=since(25)),
+        a_report("lost", age=11.5 + 15, waiting_since=since(30)),
+    ]
+    assert the_oldest(*reports) == "at most 25 s"
+
+
+def test_a_bound_is_rounded_up_and_never_negative() -> None:
+    assert the_oldest(a_report(waiting_since=NOW - timedelta(seconds=11.2))) == "at most 12 s"
+    assert the_oldest(a_report(waiting_since=NOW + timedelta(seconds=3))) == "at most 0 s"
+
+
+def test_an_empty_queue_has_no_oldest_order_whatever_is_reported() -> None:
+    assert the_oldest(ready=0) == "none waiting"
+
+
+def test_an_unknown_age_says_why_it_is_unknown() -> None:
+    assert the_oldest() == "unknown (no worker has reported)"
+    assert the_oldest(a_report()) == "unknown (no worker has taken an order yet)"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"),
+        (0.1, "1 s"),
+        (59.5, "1 min"),
+        (60, "1 min"),
+        (61, "1 min 1 s"),
+        (3600, "1 h"),
+        (3661, "1 h 1 min"),
+        (7199, "1 h 59 min"),
+        (86400, "1 d"),
+        (90000, "1 d 1 h"),
+    ],
+)
+def test_a_time_span_is_written_in_its_two_largest_units(seconds: float, text: str) -> None:
+    assert span(seconds) == text

@@ -1,0 +1,94 @@
+"""`logistics dead-letters export`."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from infra.mongodb.dead_letters import MongoDeadLetters
+from worker.cli.dead_letter_filters import selecting
+from worker.cli.dead_letter_json import json_text, whole_document
+from worker.cli.dead_letter_progress import progress
+from worker.cli.dead_letter_store import open_letters
+from worker.domain.dead_letter import DeadLetterRecord
+from worker.domain.selection import DeadLetterState, Selection
+from worker.settings import load_settings
+
+_EVERYTHING = 2**31 - 1
+_AT_ONCE = 20
+
+
+@click.command("export")
+@selecting(default_state=DeadLetterState.OPEN)
+@click.option(
+    "--output",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write to this file, whole or not at all, instead of standard output.",
+)
+def export(*, selection: Selection, output: Path | None) -> None:
+    """Write dead letters as JSON Lines, newest first: one JSON document a line, everything that is known.
+
+    The body is `body_base64`, byte for byte, and `body_text` where it is UTF-8.
+
+    \b
+    Examples:
+      logistics dead-letters export --output dead-letters.jsonl
+      logistics dead-letters export --since 1d --state all | gzip > day.jsonl.gz
+      logistics dead-letters export --reason malformed | jq -r .error_message | sort | uniq -c
+    """
+    count = asyncio.run(_export(selection, output))
+    click.echo(f"{count:,} dead letters exported{f' to {output}' if output is not None else ''}", err=True)
+
+
+async def _export(selection: Selection, output: Path | None) -> int:
+    async with open_letters(load_settings()) as store:
+        total = await store.dead_letters.count(selection)
+        with _target(output) as file, progress("exported", total) as one_done:
+            return await _write(file, _whole_letters(store.dead_letters, selection), one_done)
+
+
+async def _write(file: BinaryIO, letters: AsyncIterator[DeadLetterRecord], one_done: Callable[[], None]) -> int:
+    count = 0
+    async for letter in letters:
+        file.write(f"{json_text(whole_document(letter))}\n".encode("ascii"))
+        count += 1
+        one_done()
+    return count
+
+
+async def _whole_letters(dead_letters: MongoDeadLetters, selection: Selection) -> AsyncIterator[DeadLetterRecord]:
+    """Yield the letters with their bodies; only a few bodies are in memory at a time."""
+    ids: list[str] = []
+    async for letter in dead_letters.search(selection, limit=_EVERYTHING):
+        ids.append(letter.id)
+        if len(ids) == _AT_ONCE:
+            for whole in await asyncio.gather(*map(dead_letters.get, ids)):
+                if whole is not None:
+                    yield whole
+            ids.clear()
+    for whole in await asyncio.gather(*map(dead_letters.get, ids)):
+        if whole is not None:
+            yield whole
+
+
+@contextmanager
+def _target(output: Path | None) -> Iterator[BinaryIO]:
+    """Yield the file to write to. A named one appears when it is complete, so that half an export looks like none."""
+    if output is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    unfinished = output.with_name(f".{output.name}.unfinished")
+    try:
+        with unfinished.open("wb") as file:
+            yield file
+        unfinished.replace(output)
+    except OSError as error:
+        raise click.ClickException(f"cannot write {output}: {error.strerror}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,111 @@
+"""The filters that `list`, `groups`, `export` and `replay` share."""
+
+import functools
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from worker.domain.durations import parse_duration
+from worker.domain.outcome import DeadLetterReason
+from worker.domain.selection import DeadLetterState, Selection
+
+_ALL = "all"
+Command = Callable[..., None]
+
+
+def selecting(*, default_state: DeadLetterState | None) -> Callable[[Command], Command]:
+    """Give a command the filter options; it gets what they say as one argument, `selection`."""
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def with_selection(**given: Any) -> None:
+            command(selection=_selection(given), **given)
+
+        for option in reversed(_options(default_state)):
+            option(with_selection)
+        return with_selection
+
+    return decorate
+
+
+def names_some(selection: Selection) -> bool:
+    """Whether the selection says which letters by more than their state."""
+    others = (selection.reason, selection.group, selection.order_id, selection.trace_id)
+    return bool(selection.ids or selection.since or selection.until or any(value is not None for value in others))
+
+
+def read_time(text: str, *, now: datetime) -> datetime:
+    """Return the time that an ISO time or a duration ago means; without a zone it is UTC.
+
+    Raises ValueError when it is neither.
+    """
+    text = text.strip()
+    try:
+        if text[-1:].isalpha() and text[-1:] not in "Zz":
+            return now - timedelta(seconds=parse_duration(text))
+        time = datetime.fromisoformat(text)
+        return time.astimezone(UTC) if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"{text!r} is no time: write 2h, 30m or 3d (ago), or 2026-01-31T08:00:00Z (UTC when no zone is given)"
+        ) from None
+
+
+class _Time(click.ParamType[datetime]):
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Return the time."""
+        try:
+            return read_time(str(value), now=datetime.now(UTC))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Utf8Text(click.ParamType[str]):
+    """A text of the command line."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text; bytes of the shell that are not UTF-8 can match nothing that is stored."""
+        try:
+            str(value).encode("utf-8")
+        except UnicodeEncodeError:
+            self.fail("it is not UTF-8", param, ctx)
+        return str(value)
+
+
+def _options(default_state: DeadLetterState | None) -> list[Callable[[Command], Command]]:
+    states = [*map(str, DeadLetterState), _ALL]
+    return [
+        click.option("--reason", type=click.Choice([*map(str, DeadLetterReason)]), help="Why it is a dead letter."),
+        click.option("--group", metavar="FINGERPRINT", type=Utf8Text(), help="The group, as 'groups' shows it."),
+        click.option("--order-id", metavar="ID", type=Utf8Text(), help="The order."),
+        click.option("--trace-id", metavar="ID", type=Utf8Text(), help="The trace."),
+        click.option(
+            "--since", metavar="TIME", type=_Time(), help="Dead-lettered at TIME or later: 2h, 30m, 3d ago, or ISO."
+        ),
+        click.option("--until", metavar="TIME", type=_Time(), help="Dead-lettered before TIME."),
+        click.option(
+            "--state",
+            type=click.Choice(states),
+            default=str(default_state) if default_state is not None else _ALL,
+            show_default=True,
+            help="Where it stands.",
+        ),
+    ]
+
+
+def _selection(given: dict[str, Any]) -> Selection:
+    """Take the filters out of a command's arguments."""
+    state = given.pop("state")
+    names = ("reason", "group", "order_id", "trace_id", "since", "until")
+    selection = Selection(
+        state=None if state == _ALL else DeadLetterState(state), **{name: given.pop(name) for name in names}
+    )
+    if selection.since is not None and selection.until is not None and selection.since >= selection.until:
+        raise click.UsageError("--since is not before --until: nothing can match")
+    return selection

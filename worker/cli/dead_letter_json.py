@@ -1,0 +1,117 @@
+"""Dead letters as JSON for programs: `--json` and `export`."""
+
+import base64
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from worker.domain.dead_letter import DeadLetterRecord
+from worker.domain.replay_report import ReplayOutcome, ReplayPlan, ReplayReport, ReplayResult
+from worker.domain.shipment import Shipment
+
+_NOT_SHOWN = ("body", "filed", "revision")
+
+
+def print_json(document: object) -> None:
+    """Write one JSON document to standard output."""
+    click.echo(json_text(document, indent=2))
+
+
+def json_text(document: object, *, indent: int | None = None) -> str:
+    """Return a document as JSON, in ASCII: a terminal shows it without being moved by it."""
+    return json.dumps(jsonable(document), indent=indent, allow_nan=False).replace("\x7f", "\\u007f")
+
+
+def jsonable(value: object) -> Any:
+    """Return a value as JSON can hold it: times in ISO format (UTC), bytes as `{"base64": …}`."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if isinstance(value, bytes):
+        return {"base64": base64.b64encode(value).decode("ascii")}
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return jsonable({item.name: getattr(value, item.name) for item in fields(value)})
+    return str(value)
+
+
+def letter_document(letter: DeadLetterRecord) -> dict[str, Any]:
+    """Return a dead letter without its body."""
+    return {item.name: getattr(letter, item.name) for item in fields(letter) if item.name not in _NOT_SHOWN}
+
+
+def whole_document(letter: DeadLetterRecord) -> dict[str, Any]:
+    """Return a dead letter with its body: `body_base64` byte for byte, `body_text` where it is UTF-8."""
+    try:
+        text: str | None = letter.body.decode("utf-8")
+    except UnicodeDecodeError:
+        text = None
+    return {
+        **letter_document(letter),
+        "body_base64": base64.b64encode(letter.body).decode("ascii"),
+        "body_text": text,
+    }
+
+
+def shipment_document(shipment: Shipment | None) -> dict[str, Any] | None:
+    """Return a shipment, None when there is none."""
+    if shipment is None:
+        return None
+    return {
+        "id": shipment.id,
+        "status": shipment.status,
+        "retry_count": shipment.retry_count,
+        "last_error": shipment.last_error,
+        "history": shipment.history,
+    }
+
+
+def plan_document(plan: ReplayPlan) -> dict[str, Any]:
+    """Return a dry run."""
+    return {
+        "dry_run": True,
+        "would_replay": len(plan.ids),
+        "by_reason": plan.by_reason,
+        "groups": plan.groups,
+        "left_alone": plan.left_alone,
+        "not_matching": plan.not_matching,
+        "ids": plan.ids,
+    }
+
+
+def report_document(
+    plan: ReplayPlan, report: ReplayReport, outcomes: Mapping[str, ReplayOutcome] | None
+) -> dict[str, Any]:
+    """Return what a replay did; with `outcomes` where they were waited for."""
+    letters = [
+        {
+            "id": letter.letter_id,
+            "result": letter.result,
+            "replay_id": letter.replay_id,
+            "why": letter.why,
+            **({"outcome": outcomes.get(letter.letter_id)} if outcomes is not None else {}),
+        }
+        for letter in report.letters
+    ]
+    came_to = list(outcomes.values()) if outcomes is not None else []
+    return {
+        "dry_run": False,
+        **{result.value: report.count(result) for result in ReplayResult},
+        "not_tried": report.not_tried,
+        "stopped": report.stopped,
+        "left_alone": plan.left_alone,
+        "not_matching": plan.not_matching,
+        **({outcome.value: came_to.count(outcome) for outcome in ReplayOutcome} if outcomes is not None else {}),
+        "letters": letters,
+    }

@@ -1,0 +1,101 @@
+"""Text of dead letters for people: whatever a message holds, nothing in it moves the terminal's cursor."""
+
+import json
+import re
+from datetime import datetime
+from itertools import pairwise
+
+from worker.domain.dead_letter import LetterEvent
+from worker.domain.shipment import HistoryEvent
+
+_EXCERPT_BYTES = 2_000
+_MAX_LINES = 100
+_MAX_PRETTY_BYTES = 64 * 1024
+_JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
+_OPENING = {"{", "["}
+_SHORT_ID = 8
+
+
+def plain(value: object) -> str:
+    """Return a value as one line of text in which every control or invisible character is an escape sequence."""
+    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def at(time: datetime) -> str:
+    """Return a time as an operator reads it, in UTC."""
+    return f"{time:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def ago(time: datetime, now: datetime) -> str:
+    """Return how long ago a time was, in its largest unit."""
+    seconds = int((now - time).total_seconds())
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return "just now"
+
+
+def shortened(ids: list[str], known: list[str]) -> dict[str, str]:
+    """Return each id cut to the length at which none of `known` begins alike, the same for all."""
+    length = _SHORT_ID
+    others = sorted({*ids, *known})
+    for first, second in pairwise(others):
+        common = next((i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), len(first))
+        length = max(length, common + 1)
+    return {letter_id: letter_id[:length] for letter_id in ids}
+
+
+def body_lines(body: bytes) -> list[str]:
+    """Return a message body for reading: JSON laid out, anything else as an escaped excerpt."""
+    pretty = _laid_out(body)
+    if pretty is None:
+        excerpt = plain(body[:_EXCERPT_BYTES])
+        return [excerpt] if len(body) <= _EXCERPT_BYTES else [excerpt, f"… {len(body) - _EXCERPT_BYTES} more bytes"]
+    lines = [plain(line) for line in pretty]
+    return lines if len(lines) <= _MAX_LINES else [*lines[:_MAX_LINES], f"… {len(lines) - _MAX_LINES} more lines"]
+
+
+def event_line(event: HistoryEvent | LetterEvent) -> str:
+    """Return what is known of an event besides its name."""
+    if isinstance(event, LetterEvent):
+        parts = [event.by and f"by {event.by}", event.note, event.replay_id and f"replay {event.replay_id}"]
+    else:
+        parts = [
+            f"try {event.attempt}" if event.attempt is not None else None,
+            event.error_message or event.error_type,
+            f"next try in {event.delay:.1f} s" if event.delay is not None else None,
+            event.worker and f"worker {event.worker}",
+        ]
+    return plain(" · ".join(part for part in parts if part))
+
+
+def _laid_out(body: bytes) -> list[str] | None:
+    """Return the lines of a JSON document, None when it is none.
+
+    Only white space is changed: parsing and writing it anew would hide a key that is there twice, or the digits of a
+    number, which may be the very thing that is wrong with it.
+    """
+    if len(body) > _MAX_PRETTY_BYTES:
+        return None
+    try:
+        text = body.decode("utf-8")
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return _indented(_JSON_TOKEN.findall(text))
+
+
+def _indented(tokens: list[str]) -> list[str]:
+    lines, depth, previous = [""], 0, ""
+    for part in tokens:
+        closes = part in {"}", "]"}
+        depth -= closes
+        if previous == "," or (closes and previous not in _OPENING) or (previous in _OPENING and not closes):
+            lines.append("  " * depth)
+        lines[-1] += f"{part} " if part == ":" else part
+        depth += part in _OPENING
+        previous = part
+    return lines

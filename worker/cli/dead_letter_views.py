@@ -1,0 +1,177 @@
+"""How dead letters look on a terminal. Every text of a message goes through `plain`; none is read as markup."""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from worker.cli.dead_letter_text import ago, at, body_lines, event_line, plain
+from worker.domain.dead_letter import DeadLetterRecord, LetterEvent
+from worker.domain.selection import DeadLetterGroup, DeadLetterState
+from worker.domain.shipment import HistoryEvent, Shipment
+
+_PIPE_WIDTH = 400  # columns are as wide as they need to be; a pipe is read by grep, which wants whole lines
+_WIDE = 140
+_MAX_ERROR = 160
+_LEAST_WIDTH = 12
+_COUNTS = 2  # columns of a table that only counts
+_STATE_STYLES = {
+    DeadLetterState.OPEN: "red",
+    DeadLetterState.REPLAYING: "yellow",
+    DeadLetterState.RESOLVED: "green",
+    DeadLetterState.DISCARDED: "dim",
+}
+
+
+def console() -> Console:
+    """Return the console of standard output."""
+    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False, markup=False, emoji=False)
+
+
+def is_wide(out: Console) -> bool:
+    """Whether there is room for whole ids and the lesser columns."""
+    return out.width >= _WIDE
+
+
+def list_table(letters: Sequence[DeadLetterRecord], ids: Mapping[str, str], now: datetime, *, wide: bool) -> Table:
+    """Return the letters as a table, a line each. `ids`: how to write each id."""
+    columns = {
+        "id": [Text(ids[letter.id], "bold") for letter in letters],
+        "failed": [Text(ago(letter.dead_lettered_at, now)) for letter in letters],
+        "state": [_state(letter.state) for letter in letters],
+        "reason": [Text(plain(letter.reason)) for letter in letters],
+        "order": [_cut(letter.order_id if letter.order_id is not None else "-", 40) for letter in letters],
+        "replays": [Text(str(letter.replay_count), justify="right") for letter in letters],
+        "error": [error_text(letter.error_message) for letter in letters],
+    }
+    if not wide and len({letter.state for letter in letters}) == 1:
+        del columns["state"]
+    if not any(letter.replay_count for letter in letters):
+        del columns["replays"]
+    return one_line_table(columns)
+
+
+def groups_table(groups: Sequence[DeadLetterGroup], ids: Mapping[str, str], now: datetime, *, wide: bool) -> Table:
+    """Return the groups as a table, a line each. `ids`: how to write each example's id."""
+    columns = {
+        "group": [Text(plain(group.fingerprint), "bold") for group in groups],
+        "count": [Text(f"{group.count:,}", justify="right") for group in groups],
+        "reason": [Text(plain(group.reason)) for group in groups],
+        "first": [Text(ago(group.first_seen, now)) for group in groups],
+        "last": [Text(ago(group.last_seen, now)) for group in groups],
+        "example": [Text(ids[group.example_id]) for group in groups],
+        "error": [error_text(group.error_message) for group in groups],
+    }
+    if not wide:
+        del columns["first"]
+    return one_line_table(columns)
+
+
+def print_letter(out: Console, letter: DeadLetterRecord, shipment: Shipment | None, now: datetime) -> None:
+    """Print everything about one dead letter."""
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="bold", no_wrap=True)
+    facts.add_column(overflow="fold")
+    for name, value in _facts(letter, shipment, now):
+        facts.add_row(Text(name), value if isinstance(value, Text) else Text(plain(value)))
+    out.print(facts)
+    _section(out, "Error", letter.error_chain or (letter.error_message,))
+    _section(out, "Attempts", ())
+    out.print(_attempts_table(letter.attempts))
+    _section(out, "Headers", (f"{name}: {_header(value)}" for name, value in sorted(letter.headers.items())))
+    _section(out, "History", ())
+    out.print(_timeline_table(timeline(letter, shipment)))
+    _section(out, f"Body ({len(letter.body):,} bytes)", body_lines(letter.body))
+
+
+def timeline(letter: DeadLetterRecord, shipment: Shipment | None) -> list[tuple[str, HistoryEvent | LetterEvent]]:
+    """Return what happened to the letter and to its shipment, oldest first, each with whose event it is."""
+    events: list[tuple[str, HistoryEvent | LetterEvent]] = [("dead letter", event) for event in letter.history]
+    events += [("shipment", event) for event in (shipment.history if shipment is not None else ())]
+    return sorted(events, key=lambda entry: entry[1].at)
+
+
+def _facts(letter: DeadLetterRecord, shipment: Shipment | None, now: datetime) -> list[tuple[str, object]]:
+    def when(time: datetime) -> str:
+        return f"{at(time)} ({ago(time, now)})"
+
+    shipped_as = f"{shipment.status}, {shipment.retry_count} failed tries, id {shipment.id}" if shipment else "none"
+    return [
+        ("id", letter.id),
+        ("state", _state(letter.state)),
+        ("reason", letter.reason),
+        ("group", letter.fingerprint),
+        ("order", letter.order_id if letter.order_id is not None else "not readable"),
+        ("trace", letter.trace_id),
+        ("first failed", when(letter.first_failed_at)),
+        ("dead-lettered", when(letter.dead_lettered_at)),
+        ("failed replays", letter.replay_count),
+        ("last replay", letter.replay_id or "none"),
+        ("came from", f"exchange {letter.origin_exchange!r}, routing key {letter.origin_routing_key!r}"),
+        ("shipment", shipped_as),
+    ]
+
+
+def _attempts_table(attempts: Sequence[HistoryEvent]) -> Table:
+    table = open_table("try", "time", "worker", "next after", "error")
+    for attempt in attempts:
+        table.add_row(
+            Text(str(attempt.attempt or ""), justify="right"),
+            Text(at(attempt.at)),
+            Text(plain(attempt.worker or "")),
+            Text(f"{attempt.delay:.1f} s" if attempt.delay is not None else ""),
+            Text(plain(attempt.error_message or attempt.error_type or attempt.event)),
+        )
+    return table
+
+
+def _timeline_table(events: Iterable[tuple[str, HistoryEvent | LetterEvent]]) -> Table:
+    table = open_table("time", "of", "event", "details")
+    for whose, event in events:
+        table.add_row(Text(at(event.at)), Text(whose), Text(plain(event.event)), Text(event_line(event)))
+    return table
+
+
+def error_text(message: str) -> Text:
+    """Return an error for a table."""
+    return _cut(message, _MAX_ERROR)
+
+
+def open_table(*names: str) -> Table:
+    """Return an empty table whose last column has the room that is left."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold underline")
+    for name in names[:-1]:
+        table.add_column(name, no_wrap=True, overflow="ellipsis")
+    table.add_column(names[-1], overflow="fold", min_width=_LEAST_WIDTH if len(names) > _COUNTS else None)
+    return table
+
+
+def one_line_table(columns: Mapping[str, Sequence[Text]]) -> Table:
+    """Return a table of these columns; what is too long for the last one is cut off."""
+    table = open_table(*columns)
+    for row in zip(*columns.values(), strict=True):
+        row[-1].no_wrap, row[-1].overflow = True, "ellipsis"
+        table.add_row(*row)
+    return table
+
+
+def _section(out: Console, title: str, lines: Iterable[str]) -> None:
+    out.print(Text(f"\n{title}", "bold"))
+    for line in lines:
+        out.print(Text(f"  {plain(line)}"), overflow="fold")
+
+
+def _state(state: DeadLetterState) -> Text:
+    return Text(state, _STATE_STYLES[state])
+
+
+def _cut(value: str, length: int) -> Text:
+    text = plain(value)
+    return Text(text if len(text) <= length else f"{text[: length - 1]}…")
+
+
+def _header(value: object) -> str:
+    return plain(value if isinstance(value, str | bytes) else repr(value))

@@ -1,0 +1,59 @@
+"""`logistics status`."""
+
+import asyncio
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import click
+from rich.console import Console
+
+from infra.telemetry.logs import setup_logging
+from worker.cli.dead_letter_json import print_json
+from worker.cli.status_view import show
+from worker.overview import open_overview
+from worker.overview_picture import Overview
+from worker.overview_words import oldest_in_words, problems
+from worker.settings import Settings, load_settings
+
+
+@click.command("status")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output, nothing else there.")
+def status(*, as_json: bool) -> None:
+    """Show queues, workers, circuit breakers, shipments and dead letters at one look.
+
+    What is wrong stands on top, in words. A worker reports every 2 s; one not heard of for 15 s is shown as lost, and
+    disappears an hour later. Unacknowledged is what the workers say they have in flight: AMQP does not tell it. The
+    age of the oldest waiting order is an upper bound, found without touching the queue.
+
+    If RabbitMQ or MongoDB cannot be reached the rest is shown all the same.
+
+    Exit codes: 0 everything could be asked (whatever it says), 1 RabbitMQ or MongoDB cannot be reached, 2 wrong use.
+
+    \b
+    Examples:
+      logistics status
+      watch --color -n 2 logistics status
+      logistics status --json | jq .problems
+      logistics status --json | jq '.queues[] | select(.name == "orders.work").ready'
+    """
+    settings = load_settings()
+    setup_logging("ERROR")
+    overview = asyncio.run(_take(settings))
+    if as_json:
+        print_json(overview_document(overview))
+    else:
+        show(overview, Console())
+    sys.exit(1 if overview.unreachable else 0)
+
+
+def overview_document(overview: Overview) -> dict[str, Any]:
+    """Return an overview for programs, what is wrong first."""
+    document = {"problems": problems(overview), **asdict(overview)}
+    document["oldest_waiting"]["in_words"] = oldest_in_words(overview.oldest_waiting)
+    return document
+
+
+async def _take(settings: Settings) -> Overview:
+    async with open_overview(settings) as service:
+        return await service.take()

@@ -1,0 +1,147 @@
+"""What is wrong with settings and servers, and what to do about it. Nothing is dispatched, nothing declared."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from infra.mongodb.probe import check_write
+from infra.mongodb.store import MongoStore
+from infra.rabbitmq.probe import BrokerIdentity, identify_broker
+from infra.rabbitmq.topology import Topology
+from infra.supplier.probe import probe_supplier
+from worker.domain.errors import BrokerUnavailableError, LogisticsError
+from worker.finding import Finding, Verdict
+from worker.settings import Settings
+from worker.settings_report import SettingLine, report_settings
+from worker.timing_check import check_timing
+from worker.topology_remedy import in_words, is_missing, remedy
+
+_PATIENCE = 5.0
+"""Seconds for one check."""
+_STORE_TIMEOUT = 4.0
+_OLDEST_RABBITMQ = (3, 10)
+
+Check = Callable[[Settings], Awaitable[list[Finding]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Every setting, and what the checks found, in the order they are shown."""
+
+    settings: Sequence[SettingLine]
+    findings: Sequence[Finding]
+
+    def count(self, verdict: Verdict) -> int:
+        """Return how many settings and findings have this verdict."""
+        verdicts = [line.verdict for line in self.settings] + [finding.verdict for finding in self.findings]
+        return verdicts.count(verdict)
+
+
+async def diagnose(environment: Mapping[str, str]) -> Diagnosis:
+    """Check an environment and the servers it names, all at once, within about 10 s. Raises nothing on purpose.
+
+    The store gets one small document written and deleted again; the supplier gets one GET.
+    """
+    report = report_settings(environment)
+    found = await asyncio.gather(
+        *(
+            _bounded(area, check, report.settings)
+            for area, check in (("broker", _check_broker), ("store", _check_store), ("supplier", _check_supplier))
+        )
+    )
+    findings = [finding for part in found for finding in part]
+    return Diagnosis(report.lines, [*report.unknown, *findings, *check_timing(report.settings)])
+
+
+async def _bounded(area: str, check: Check, settings: Settings) -> list[Finding]:
+    setting = {"broker": "amqp_url", "store": "mongodb_uri", "supplier": "supplier_url"}[area]
+    if getattr(settings, setting) is None:
+        return [Finding(area, Verdict.NOTE, "not checked: its address is not set, or wrong")]
+    try:
+        async with asyncio.timeout(2 * _PATIENCE):
+            return await check(settings)
+    except TimeoutError:
+        return [Finding(area, Verdict.PROBLEM, f"no answer within {2 * _PATIENCE:g} s", _whether_it_runs(setting))]
+    except LogisticsError as error:
+        return [Finding(area, Verdict.PROBLEM, str(error), _whether_it_runs(setting))]
+    except Exception as error:  # noqa: BLE001 - one check that breaks must not hide what the others found
+        kind = type(error).__name__  # its text may repeat an address with its password
+        return [Finding(area, Verdict.PROBLEM, f"the check broke: {kind}", _whether_it_runs(setting))]
+
+
+async def _check_broker(settings: Settings) -> list[Finding]:
+    url = settings.required("amqp_url")
+    identity = await identify_broker(url)
+    return [_judge_broker(identity), *await _check_topology(settings, url)]
+
+
+async def _check_topology(settings: Settings, url: str) -> list[Finding]:
+    topology = Topology(settings.retry_delays)
+    try:
+        differences = await topology.verify(url)
+    except BrokerUnavailableError as error:
+        return [Finding("topology", Verdict.PROBLEM, str(error), "give the user the permission to configure orders.*")]
+    if not differences:
+        return [Finding("topology", Verdict.OK, f"all {len(topology.queues)} queues and their exchanges are right")]
+    missing = [difference.name for difference in differences if is_missing(difference)]
+    findings = [
+        Finding(
+            "topology",
+            Verdict.PROBLEM,
+            in_words(difference),
+            remedy(difference, delays=topology.delay_labels, differing=differences),
+        )
+        for difference in differences
+        if not is_missing(difference)
+    ]
+    if missing:
+        advice = "run 'logistics topology declare'; a worker that starts does the same"
+        findings.append(Finding("topology", Verdict.WARNING, f"missing: {', '.join(missing)}", advice))
+    return findings
+
+
+async def _check_store(settings: Settings) -> list[Finding]:
+    store = MongoStore(
+        settings.required("mongodb_uri"),
+        database=settings.mongodb_database,
+        timeout=min(settings.store_timeout, _STORE_TIMEOUT),
+    )
+    try:
+        await store.ping()
+        about = await store.describe()
+        await check_write(store)
+    finally:
+        store.close()
+    name = f"MongoDB {about['version']}, database {settings.mongodb_database}"
+    if about["replica_set"] is None:
+        return [
+            Finding(
+                "store",
+                Verdict.WARNING,
+                f"{name}: names no replica set; a standalone server may lose in a crash what it has confirmed",
+                "run it as a replica set (one member is enough to start with) and name it: ?replicaSet=…",
+            )
+        ]
+    text = f"{name}: primary of replica set {about['replica_set']}, takes journaled majority writes"
+    return [Finding("store", Verdict.OK, text)]
+
+
+async def _check_supplier(settings: Settings) -> list[Finding]:
+    status = await probe_supplier(settings.required("supplier_url"), timeout=_PATIENCE)
+    return [Finding("supplier", Verdict.OK, f"reachable (a GET is answered HTTP {status}; no dispatch was tried)")]
+
+
+def _judge_broker(identity: BrokerIdentity) -> Finding:
+    name = f"{identity.product} {identity.version} (cluster {identity.cluster})"
+    numbers = re.match(r"(\d+)\.(\d+)", identity.version)
+    if identity.product != "RabbitMQ" or numbers is None:
+        return Finding("broker", Verdict.WARNING, f"{name}: not known here", "RabbitMQ 3.10 or later is what it needs")
+    if (int(numbers[1]), int(numbers[2])) < _OLDEST_RABBITMQ:
+        text = f"{name}: its quorum queues cannot do what is needed"
+        return Finding("broker", Verdict.PROBLEM, text, "upgrade to RabbitMQ 3.10 or later")
+    return Finding("broker", Verdict.OK, f"{name}: logged in")
+
+
+def _whether_it_runs(setting: str) -> str:
+    return f"check that the server runs, and LOGISTICS_{setting.upper()}"

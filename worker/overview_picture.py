@@ -1,0 +1,166 @@
+"""The picture of everything at one moment, put together from what broker and store said. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from infra.rabbitmq.depths import QueueLook
+from infra.rabbitmq.topology import DEAD_LETTER_QUEUE, WORK_QUEUE, retry_queue
+
+BROKER, STORE = "RabbitMQ", "MongoDB"
+LOST_AFTER = 15.0
+"""Seconds without a report after which a worker counts as lost; it reports every 2."""
+
+Looks = Mapping[str, QueueLook | None]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """A queue that workers consume. A figure is None where nobody could tell it."""
+
+    name: str
+    exists: bool | None
+    ready: int | None
+    unacknowledged: int | None
+    """The sum of what the workers say they have in flight, up to 2 s old: AMQP does not tell the number, and what a
+    foreign consumer holds is not seen."""
+    consumers: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """A worker, as it reported itself. Durations in seconds."""
+
+    name: str
+    lost: bool
+    seen_at: datetime
+    seen_ago: float
+    version: str
+    uptime: float | None
+    """When last seen."""
+    connected: bool
+    circuit: str
+    circuit_retry_after: float
+    """From now, until the open circuit may be tried."""
+    last_failure: str | None
+    intake_limit: int | None
+    in_flight: Mapping[str, int]
+    health: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class OldestWaiting:
+    """The age of the oldest order in orders.work: an upper bound (see `worker.backlog`), None when unknown."""
+
+    waiting: bool | None
+    at_most: float | None = None
+    """Seconds."""
+    why_unknown: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLook:
+    """What the store holds."""
+
+    reports: Sequence[Mapping[str, Any]]
+    shipments: Mapping[str, int]
+    open_by_reason: Mapping[str, int]
+    by_state: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Everything at one moment. What could not be asked is None, and `unreachable` says why."""
+
+    taken_at: datetime
+    queues: Sequence[QueueView]
+    delayed: Mapping[str, int | None] | None
+    """Messages waiting for another try, by delay; None for a queue that does not exist."""
+    workers: Sequence[WorkerView] | None
+    shipments: Mapping[str, int] | None
+    open_dead_letters: Mapping[str, int] | None
+    """By reason."""
+    dead_letters: Mapping[str, int] | None
+    """By state."""
+    oldest_waiting: OldestWaiting
+    unreachable: Mapping[str, str]
+
+
+def assemble(broker: Looks | str, store: StoreLook | str, *, delays: Sequence[str], now: datetime) -> Overview:
+    """Put together what was seen; in place of what was not, the reason."""
+    looks: Looks | None = None if isinstance(broker, str) else broker
+    seen: StoreLook | None = None if isinstance(store, str) else store
+    workers = None if seen is None else worker_views(seen.reports, now=now)
+    return Overview(
+        taken_at=now,
+        queues=[_queue_view(name, looks, workers) for name in (WORK_QUEUE, DEAD_LETTER_QUEUE)],
+        delayed=None if looks is None else {delay: _ready(looks[retry_queue(delay)]) for delay in delays},
+        workers=workers,
+        shipments=seen.shipments if seen else None,
+        open_dead_letters=seen.open_by_reason if seen else None,
+        dead_letters=seen.by_state if seen else None,
+        oldest_waiting=oldest_waiting(looks, seen.reports if seen else None, now=now),
+        unreachable={name: part for name, part in ((BROKER, broker), (STORE, store)) if isinstance(part, str)},
+    )
+
+
+def worker_views(reports: Sequence[Mapping[str, Any]], *, now: datetime) -> list[WorkerView]:
+    """Return the workers that have not stopped: those that report by name, then the lost ones, newest first."""
+    views = [_worker_view(report, now) for report in reports if not report.get("stopped")]
+    return sorted(views, key=lambda view: (view.lost, view.seen_ago if view.lost else 0, view.name))
+
+
+def oldest_waiting(looks: Looks | None, reports: Sequence[Mapping[str, Any]] | None, *, now: datetime) -> OldestWaiting:
+    """Return how old the oldest order in orders.work can be.
+
+    A bound once found stays true whoever found it, so those of stopped and lost workers count, too.
+    """
+    if looks is None:
+        return OldestWaiting(waiting=None, why_unknown=f"{BROKER} is not reachable")
+    ready = _ready(looks[WORK_QUEUE])
+    if not ready:
+        return OldestWaiting(waiting=False)
+    if reports is None:
+        return OldestWaiting(waiting=True, why_unknown=f"{STORE} is not reachable")
+    bounds = [report["waiting_since"] for report in reports if report.get("waiting_since") is not None]
+    if not bounds:
+        why = "no worker has taken an order yet" if reports else "no worker has reported"
+        return OldestWaiting(waiting=True, why_unknown=why)
+    return OldestWaiting(waiting=True, at_most=max((now - max(bounds)).total_seconds(), 0.0))
+
+
+def _queue_view(name: str, looks: Looks | None, workers: Sequence[WorkerView] | None) -> QueueView:
+    look = None if looks is None else looks[name]
+    in_flight = None if workers is None else sum(w.in_flight.get(name, 0) for w in workers if not w.lost)
+    return QueueView(
+        name=name,
+        exists=None if looks is None else look is not None,
+        ready=_ready(look),
+        unacknowledged=in_flight,
+        consumers=None if look is None else look.consumers,
+    )
+
+
+def _worker_view(report: Mapping[str, Any], now: datetime) -> WorkerView:
+    seen_at, started_at = report["seen_at"], report.get("started_at")
+    seen_ago = max((now - seen_at).total_seconds(), 0.0)
+    return WorkerView(
+        name=str(report["name"]),
+        lost=seen_ago > LOST_AFTER,
+        seen_at=seen_at,
+        seen_ago=seen_ago,
+        version=str(report.get("version", "?")),
+        uptime=max((seen_at - started_at).total_seconds(), 0.0) if started_at is not None else None,
+        connected=bool(report.get("connected")),
+        circuit=str(report.get("circuit", "?")),
+        circuit_retry_after=max(float(report.get("circuit_retry_after", 0.0)) - seen_ago, 0.0),
+        last_failure=report.get("last_failure"),
+        intake_limit=report.get("intake_limit"),
+        in_flight=dict(report.get("in_flight", {})),
+        health=report.get("health"),
+    )
+
+
+def _ready(look: QueueLook | None) -> int | None:
+    return None if look is None else look.ready
