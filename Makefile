@@ -44,7 +44,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@infra/local/install.sh venv
 	@echo "install: making $(VENV) with pinned packages"
 	@python3 -m venv $(VENV)
-	@$(PYTHON) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,local]'
+	@$(PYTHON) -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev,local]'
 	@touch $(INSTALLED)
 
 install-servers: ## Install RabbitMQ and libcurl from the distribution, for demo and tests (root or sudo)

@@ -76,7 +76,9 @@ def mongod_uri(servers_dir: Path) -> Iterator[str]:
 def broker(rabbitmq: tuple[str, str]) -> Iterator[Broker]:
     amqp_url, management_url = rabbitmq
     login = urlsplit(amqp_url)
-    management = Management(urlsplit(management_url).port or 15672, login.username or "guest", login.password or "guest")
+    management = Management(
+        urlsplit(management_url).port or 15672, login.username or "guest", login.password or "guest"
+    )
     vhost = f"test-{uuid.uuid4().hex[:12]}"
     management.add_vhost(vhost)
     try:
@@ -103,9 +105,7 @@ async def supplier() -> AsyncIterator[SupplierSimulator]:
 
 
 @pytest.fixture
-async def system(
-    broker: Broker, mongo: Mongo, supplier: SupplierSimulator, tmp_path: Path
-) -> AsyncIterator[System]:
+async def system(broker: Broker, mongo: Mongo, supplier: SupplierSimulator, tmp_path: Path) -> AsyncIterator[System]:
     """Broker, store and supplier of this test's own, and workers as processes when it starts them."""
     async with running_system(
         amqp_url=broker.amqp_url,

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeGuard
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
@@ -38,6 +39,15 @@ async def connect(url: str, *, name: str, lenient: bool = False) -> AbstractConn
                 "RabbitMQ does not open the vhost of LOGISTICS_AMQP_URL: not there, down, or not for this user"
             ) from error
         return connection
+
+
+def is_open(connection: AbstractConnection | None) -> TypeGuard[AbstractConnection]:
+    """Return whether there is a connection and it was not lost.
+
+    aio_pika's own `is_closed` tells only whether we closed it: of a lost connection it says False for ever.
+    """
+    transport = connection.transport if connection is not None else None
+    return transport is not None and not transport.connection.is_closed
 
 
 @contextmanager

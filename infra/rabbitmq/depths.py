@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import ChannelClosed
 
-from infra.rabbitmq.connection import broker_errors, connect
+from infra.rabbitmq.connection import broker_errors, connect, is_open
 
 _TIMEOUT = 10.0
 
@@ -30,9 +30,10 @@ class QueueDepths:
 
     async def look(self, queues: Sequence[str]) -> dict[str, QueueLook | None]:
         """Return a look at each queue, None for one that does not exist. Raises BrokerUnavailableError."""
-        if self._connection is None or self._connection.is_closed:
-            self._connection = await connect(self._url, name=self._name)
-        return {queue: await self._look(self._connection, queue) for queue in queues}
+        connection = self._connection
+        if not is_open(connection):
+            self._connection = connection = await connect(self._url, name=self._name)
+        return {queue: await self._look(connection, queue) for queue in queues}
 
     async def read(self, queues: Sequence[str]) -> dict[str, int | None]:
         """Return how many messages are ready in each queue. Raises BrokerUnavailableError."""
@@ -40,7 +41,7 @@ class QueueDepths:
 
     async def close(self) -> None:
         """Close the connection, if there is one."""
-        if self._connection is not None and not self._connection.is_closed:
+        if is_open(self._connection):
             with broker_errors():
                 await self._connection.close()
 

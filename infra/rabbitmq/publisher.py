@@ -9,7 +9,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 from aio_pika.exceptions import ChannelNotFoundEntity, DeliveryError
 from aio_pika.exceptions import PublishError as ReturnedError
 
-from infra.rabbitmq.connection import broker_errors, connect
+from infra.rabbitmq.connection import broker_errors, connect, is_open
 from infra.rabbitmq.headers import fitting_headers
 from worker.domain.errors import PublishError, UnroutableError
 
@@ -85,7 +85,7 @@ class ConfirmedPublisher:
     async def close(self) -> None:
         """Close the connection, if there is one."""
         connection, self._connection, self._channel = self._connection, None, None
-        if connection is not None and not connection.is_closed:
+        if is_open(connection):
             with broker_errors():
                 await connection.close()
 
@@ -106,7 +106,8 @@ class ConfirmedPublisher:
             return self._channel
         self._exchanges.clear()
         async with asyncio.timeout(_CONFIRM_TIMEOUT):
-            if self._connection is None or self._connection.is_closed:
-                self._connection = await connect(self._url, name=self._name)
-            self._channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+            connection = self._connection
+            if not is_open(connection):
+                self._connection = connection = await connect(self._url, name=self._name)
+            self._channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         return self._channel

@@ -94,7 +94,9 @@ class Topology:
                     await _declare_queue(channel, queue)
                 await channel.close()
             except ChannelPreconditionFailed as error:
-                raise TopologyMismatchError(describe_mismatch(str(error))) from error
+                raise TopologyMismatchError(
+                    f"{describe_mismatch(str(error))} ('logistics topology verify' lists every difference)"
+                ) from error
 
     async def ensure(self, url: str) -> None:
         """Declare on a connection of its own. Raises as `declare`."""

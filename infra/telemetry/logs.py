@@ -6,6 +6,8 @@ import logging
 import queue
 import sys
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from logging.handlers import QueueHandler, QueueListener
 from typing import Any, TextIO
 
@@ -21,10 +23,11 @@ _NOISY = ("aio_pika", "aiormq", "pymongo", "motor", "asyncio", "aiohttp.access",
 _MAX_FIELD = 2000
 
 
-def setup_logging(level: str, *, stream: TextIO | None = None) -> None:
+def setup_logging(level: str, *, stream: TextIO | None = None) -> Callable[[], None]:
     """Send every log line to `stream` (standard error), off the caller's path.
 
-    On a terminal as coloured text, else as one JSON object a line.
+    On a terminal as coloured text, else as one JSON object a line. Returns what writes the last lines and stops;
+    the end of the process calls it, too.
     """
     stream = stream or sys.stderr
     writer = logging.StreamHandler(stream)
@@ -33,12 +36,15 @@ def setup_logging(level: str, *, stream: TextIO | None = None) -> None:
     entry = _Entry(lines)
     listener = QueueListener(lines, writer)
     listener.start()
-    atexit.register(listener.stop)
+    ending = ExitStack()
+    ending.callback(listener.stop)
+    atexit.register(ending.close)
     root = logging.getLogger()
     root.handlers = [entry]
     root.setLevel(level)
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    return ending.close
 
 
 def json_formatter() -> logging.Formatter:

@@ -36,8 +36,11 @@ def work(consumers: tuple[str, ...]) -> None:
     Servers that are not there yet are waited for. Health is at /livez, /readyz and /metrics of LOGISTICS_HEALTH_ADDR.
     """
     settings = load_settings()
-    setup_logging(settings.log_level)
-    asyncio.run(_run(settings, consumers))
+    write_last_lines = setup_logging(settings.log_level)
+    try:
+        asyncio.run(_run(settings, consumers))
+    finally:
+        write_last_lines()
 
 
 async def _run(settings: Settings, consumers: tuple[str, ...]) -> None:
