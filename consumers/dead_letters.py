@@ -5,6 +5,7 @@ from worker.domain.errors import StoreUnavailableError
 from worker.domain.filing import DeadLetterFiling
 from worker.domain.log import StructuredLogger, log_fields_ctx
 from worker.domain.outcome import Ack, Defer, Outcome
+from worker.domain.shipment import shipment_id_for
 from worker.domain.trace import trace_scope
 
 _log = StructuredLogger("logistics.dead_letters")
@@ -26,7 +27,10 @@ class DeadLetterConsumer:
             _log.error("dead_letter.not_filed", exc_info=error, message_id=delivery.message_id)
             return Defer(queue="", error=error, not_before=0)
         with trace_scope(letter.trace_id):
-            log_fields_ctx.set({"order_id": letter.order_id})
+            shipment_id = shipment_id_for(letter.order_id) if letter.order_id is not None else None
+            log_fields_ctx.set(
+                {"order_id": letter.order_id, "shipment_id": shipment_id, "attempt": len(letter.attempts)}
+            )
             _log.info(
                 "dead_letter.filed",
                 dead_letter_id=letter.id,
