@@ -20,7 +20,9 @@ from worker.topology_remedy import in_words, is_missing, remedy
 _PATIENCE = 5.0
 """Seconds for one check."""
 _STORE_TIMEOUT = 4.0
+_SUPPLIER_TIMEOUT = 4.0
 _OLDEST_RABBITMQ = (3, 10)
+_SETTING = {"broker": "amqp_url", "topology": "amqp_url", "store": "mongodb_uri", "supplier": "supplier_url"}
 
 Check = Callable[[Settings], Awaitable[list[Finding]]]
 
@@ -45,41 +47,46 @@ async def diagnose(environment: Mapping[str, str]) -> Diagnosis:
     """
     report = report_settings(environment)
     found = await asyncio.gather(
-        *(
-            _bounded(area, check, report.settings)
-            for area, check in (("broker", _check_broker), ("store", _check_store), ("supplier", _check_supplier))
-        )
+        _broker_then_topology(report.settings),
+        _bounded("store", _check_store, report.settings),
+        _bounded("supplier", _check_supplier, report.settings),
     )
     findings = [finding for part in found for finding in part]
     return Diagnosis(report.lines, [*report.unknown, *findings, *check_timing(report.settings)])
 
 
+async def _broker_then_topology(settings: Settings) -> list[Finding]:
+    broker = await _bounded("broker", _check_broker, settings)
+    if any(finding.verdict in {Verdict.NOTE, Verdict.PROBLEM} for finding in broker):
+        return broker  # the topology would only fail in the same words
+    return [*broker, *await _bounded("topology", _check_topology, settings)]
+
+
 async def _bounded(area: str, check: Check, settings: Settings) -> list[Finding]:
-    setting = {"broker": "amqp_url", "store": "mongodb_uri", "supplier": "supplier_url"}[area]
+    setting = _SETTING[area]
     if getattr(settings, setting) is None:
         return [Finding(area, Verdict.NOTE, "not checked: its address is not set, or wrong")]
+    advice = f"check that the server runs, and LOGISTICS_{setting.upper()}"
     try:
-        async with asyncio.timeout(2 * _PATIENCE):
+        async with asyncio.timeout(_PATIENCE):
             return await check(settings)
     except TimeoutError:
-        return [Finding(area, Verdict.PROBLEM, f"no answer within {2 * _PATIENCE:g} s", _whether_it_runs(setting))]
+        return [Finding(area, Verdict.PROBLEM, f"no answer within {_PATIENCE:g} s", advice)]
     except LogisticsError as error:
-        return [Finding(area, Verdict.PROBLEM, str(error), _whether_it_runs(setting))]
+        return [Finding(area, Verdict.PROBLEM, str(error), advice)]
     except Exception as error:  # noqa: BLE001 - one check that breaks must not hide what the others found
-        kind = type(error).__name__  # its text may repeat an address with its password
-        return [Finding(area, Verdict.PROBLEM, f"the check broke: {kind}", _whether_it_runs(setting))]
+        # Not its text, which may repeat an address with its password.
+        return [Finding(area, Verdict.PROBLEM, f"the check broke: {type(error).__name__}", advice)]
 
 
 async def _check_broker(settings: Settings) -> list[Finding]:
-    url = settings.required("amqp_url")
-    identity = await identify_broker(url)
-    return [_judge_broker(identity), *await _check_topology(settings, url)]
+    return [_judge_broker(await identify_broker(settings.required("amqp_url")))]
 
 
-async def _check_topology(settings: Settings, url: str) -> list[Finding]:
+async def _check_topology(settings: Settings) -> list[Finding]:
     topology = Topology(settings.retry_delays)
     try:
-        differences = await topology.verify(url)
+        differences = await topology.verify(settings.required("amqp_url"))
     except BrokerUnavailableError as error:
         return [Finding("topology", Verdict.PROBLEM, str(error), "give the user the permission to configure orders.*")]
     if not differences:
@@ -120,7 +127,7 @@ async def _check_store(settings: Settings) -> list[Finding]:
                 "store",
                 Verdict.WARNING,
                 f"{name}: names no replica set; a standalone server may lose in a crash what it has confirmed",
-                "run it as a replica set (one member is enough to start with) and name it: ?replicaSet=…",
+                "run it as a replica set (one member is enough to start with) and name it: ?replicaSet=NAME",
             )
         ]
     text = f"{name}: primary of replica set {about['replica_set']}, takes journaled majority writes"
@@ -128,7 +135,7 @@ async def _check_store(settings: Settings) -> list[Finding]:
 
 
 async def _check_supplier(settings: Settings) -> list[Finding]:
-    status = await probe_supplier(settings.required("supplier_url"), timeout=_PATIENCE)
+    status = await probe_supplier(settings.required("supplier_url"), timeout=_SUPPLIER_TIMEOUT)
     return [Finding("supplier", Verdict.OK, f"reachable (a GET is answered HTTP {status}; no dispatch was tried)")]
 
 
@@ -141,7 +148,3 @@ def _judge_broker(identity: BrokerIdentity) -> Finding:
         text = f"{name}: its quorum queues cannot do what is needed"
         return Finding("broker", Verdict.PROBLEM, text, "upgrade to RabbitMQ 3.10 or later")
     return Finding("broker", Verdict.OK, f"{name}: logged in")
-
-
-def _whether_it_runs(setting: str) -> str:
-    return f"check that the server runs, and LOGISTICS_{setting.upper()}"

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from infra.rabbitmq.topology import WORK_QUEUE, retry_queue
 from worker.overview_picture import OldestWaiting, Overview, QueueView, WorkerView
 
+_STARTING = 5.0
+"""Seconds within which a worker that is not connected yet is no news."""
+
 
 def problems(overview: Overview) -> list[str]:
     """Return what is wrong, one sentence each, the worst first; nothing when all is well."""
@@ -107,7 +110,7 @@ def _next_try(seconds: float) -> str:
 
 
 def _disconnected(live: Sequence[WorkerView]) -> str | None:
-    names = [worker.name for worker in live if not worker.connected]
+    names = [worker.name for worker in live if not worker.connected and (worker.uptime or 0) > _STARTING]
     return f"not connected to RabbitMQ: {', '.join(names)}" if names else None
 
 

@@ -1,8 +1,8 @@
 """The settings: environment variables with the prefix LOGISTICS_, read once, checked, secrets kept secret."""
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Annotated
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
@@ -13,18 +13,28 @@ from worker.domain.order import DEFAULT_MAX_BODY_BYTES
 from worker.domain.retry import DEFAULT_DELAYS, Delay, RetryPolicy
 from worker.private_stack import DATA_DIR_VARIABLE, private_environment
 
+T = TypeVar("T")
+
 PREFIX = "LOGISTICS_"
 _FROM_PRIVATE_SERVERS = ("amqp_url", "mongodb_uri", "supplier_url")
 
 
 def _to_seconds(value: object) -> object:
-    return parse_duration(value) if isinstance(value, str) else value
+    return _without_value(parse_duration, value) if isinstance(value, str) else value
 
 
 def _to_delays(value: object) -> object:
     if isinstance(value, str):
-        return tuple(Delay.parse(part) for part in value.split(",") if part.strip())
+        return tuple(_without_value(Delay.parse, part) for part in value.split(",") if part.strip())
     return value
+
+
+def _without_value(parse: Callable[[str], T], text: str) -> T:
+    """Return what the text says; a complaint about it does not repeat it, as a secret may be in the wrong variable."""
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ValueError(str(error).replace(repr(text), "the value")) from None
 
 
 def _has_scheme(*schemes: str) -> AfterValidator:

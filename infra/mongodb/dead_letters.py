@@ -9,11 +9,11 @@ from bson import Binary
 from pymongo import DESCENDING, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
-from infra.mongodb.documents import event_document, event_from, safe_value
+from infra.mongodb.documents import event_document, event_from, letter_event_from, safe_value
 from infra.mongodb.group_commit import GroupCommit
 from infra.mongodb.large_bodies import LargeBodies
 from infra.mongodb.store import Document, MongoStore, store_errors
-from worker.domain.dead_letter import DeadLetterRecord, LetterEvent
+from worker.domain.dead_letter import DeadLetterRecord
 from worker.domain.outcome import DeadLetterReason
 from worker.domain.selection import DeadLetterGroup, DeadLetterState, Selection
 
@@ -61,10 +61,13 @@ class MongoDeadLetters:
             document["body"] = await self._large_bodies.fetch(letter_id, document["body_pieces"])
         return _letter_from(document)
 
-    async def resolve(self, *, order_id: str, letter_id: str | None, now: datetime) -> int:
+    async def resolve(
+        self, *, order_id: str, letter_id: str | None, replay_id: str | None = None, now: datetime
+    ) -> int:
         """Mark the order's letters, and the one of this id, resolved."""
         of_order = {"order_id": order_id, "reason": {"$ne": str(DeadLetterReason.MALFORMED)}}
-        which = {"$or": [{"_id": letter_id}, of_order]} if letter_id is not None else of_order
+        named = {"_id": letter_id, "replay_id": replay_id}
+        which = {"$or": [named, of_order]} if letter_id is not None else of_order
         return await self._move({**which, "state": {"$in": _UNSETTLED}}, DeadLetterState.RESOLVED, "resolved", now)
 
     async def claim_for_replay(self, letter_id: str, *, replay_id: str, by: str, now: datetime) -> bool:
@@ -236,6 +239,6 @@ def _letter_from(document: Document) -> DeadLetterRecord:
             "error_chain": tuple(document.get("error_chain", ())),
             "attempts": tuple(event_from(attempt) for attempt in document.get("attempts", ())),
             "filed": tuple(document.get("filed", ())),
-            "history": tuple(LetterEvent(**event) for event in document.get("history", ())),
+            "history": tuple(letter_event_from(event) for event in document.get("history", ())),
         }
     )

@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from worker.domain.dead_letter import LetterEvent
 from worker.domain.shipment import HistoryEvent
 
 _INT64 = 2**63
@@ -21,6 +22,12 @@ def event_from(document: Mapping[str, Any]) -> HistoryEvent:
     """Return the history event of a document."""
     names = HistoryEvent.__dataclass_fields__
     return HistoryEvent(**{name: value for name, value in document.items() if name in names})
+
+
+def letter_event_from(document: Mapping[str, Any]) -> LetterEvent:
+    """Return the dead letter's event of a document."""
+    names = LetterEvent.__dataclass_fields__
+    return LetterEvent(**{name: value for name, value in document.items() if name in names})
 
 
 def safe_value(value: object, *, depth: int = 0) -> Any:

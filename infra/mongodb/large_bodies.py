@@ -3,6 +3,7 @@
 from bson import Binary
 
 from infra.mongodb.store import MongoStore, store_errors
+from worker.domain.errors import LogisticsError
 
 _PIECE = 12 * 1024 * 1024
 
@@ -31,12 +32,12 @@ class LargeBodies:
         return len(pieces)
 
     async def fetch(self, letter_id: str, pieces: int) -> bytes:
-        """Return the body put together again. Raises StoreUnavailableError; LookupError when a piece is missing."""
+        """Return the body put together again. Raises StoreUnavailableError; LogisticsError when a piece is gone."""
         body = bytearray()
         with store_errors():
             for number in range(pieces):
                 document = await self._collection.find_one({"_id": f"{letter_id}:{number}"})
                 if document is None:
-                    raise LookupError(f"piece {number} of the body of dead letter {letter_id} is missing")
+                    raise LogisticsError(f"piece {number} of the body of dead letter {letter_id} is missing")
                 body += document["piece"]
         return bytes(body)

@@ -36,12 +36,12 @@ _INDEXES = {
         IndexModel([("trace_id", ASCENDING)]),
     ],
     "dead_letters": [
-        IndexModel([("state", ASCENDING), ("dead_lettered_at", DESCENDING)]),
-        IndexModel([("fingerprint", ASCENDING), ("dead_lettered_at", DESCENDING)]),
-        IndexModel([("reason", ASCENDING), ("dead_lettered_at", DESCENDING)]),
+        IndexModel([("state", ASCENDING), ("dead_lettered_at", DESCENDING), ("_id", DESCENDING)]),
+        IndexModel([("fingerprint", ASCENDING), ("dead_lettered_at", DESCENDING), ("_id", DESCENDING)]),
+        IndexModel([("reason", ASCENDING), ("dead_lettered_at", DESCENDING), ("_id", DESCENDING)]),
         IndexModel([("order_id", ASCENDING)]),
         IndexModel([("trace_id", ASCENDING)]),
-        IndexModel([("dead_lettered_at", DESCENDING)]),
+        IndexModel([("dead_lettered_at", DESCENDING), ("_id", DESCENDING)]),
     ],
     "workers": [IndexModel([("seen_at", ASCENDING)], expireAfterSeconds=3600)],
 }

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeGuard
 
 import aio_pika
@@ -38,6 +38,9 @@ async def connect(url: str, *, name: str, lenient: bool = False) -> AbstractConn
             raise BrokerUnavailableError(
                 "RabbitMQ does not open the vhost of LOGISTICS_AMQP_URL: not there, down, or not for this user"
             ) from error
+        finally:
+            if not connection.connected.is_set():
+                await close_quietly(connection)
         return connection
 
 
@@ -50,6 +53,17 @@ def is_open(connection: AbstractConnection | None) -> TypeGuard[AbstractConnecti
     return transport is not None and not transport.connection.is_closed
 
 
+async def close_quietly(connection: AbstractConnection | None) -> None:
+    """Close a connection in whatever state it is, a lost one and one that never opened included.
+
+    Left to the garbage collector, it would be closed from any thread, and complain on standard error.
+    """
+    if connection is not None:
+        with suppress(BrokerUnavailableError), broker_errors():
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await connection.close()
+
+
 @contextmanager
 def broker_errors() -> Iterator[None]:
     """Turn the client's many errors into BrokerUnavailableError."""
@@ -60,7 +74,7 @@ def broker_errors() -> Iterator[None]:
     except ChannelAccessRefused as error:
         raise BrokerUnavailableError(f"RabbitMQ does not permit the user of LOGISTICS_AMQP_URL: {error}") from error
     except BROKER_ERRORS as error:
-        text = str(error)[:300] or "no answer in time"
+        text = _words(error)
         raise BrokerUnavailableError(f"RabbitMQ is not reachable: {text} ({type(error).__name__})") from error
     except asyncio.CancelledError as error:
         # The client cancels whoever waits on a connection that missed its heartbeats. Passed on, that would end a task
@@ -69,3 +83,11 @@ def broker_errors() -> Iterator[None]:
         if task is None or task.cancelling():
             raise
         raise BrokerUnavailableError("RabbitMQ is not reachable: the connection fell silent") from error
+
+
+def _words(error: BaseException) -> str:
+    """Return what an error says, without the client's own object names."""
+    text = str(error)[:300]
+    return (
+        "the connection was lost" if " object at 0x" in text or "<Connection" in text else text or "no answer in time"
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import ChannelClosed
 
-from infra.rabbitmq.connection import broker_errors, connect, is_open
+from infra.rabbitmq.connection import broker_errors, close_quietly, connect, is_open
 
 _TIMEOUT = 10.0
 
@@ -32,6 +32,7 @@ class QueueDepths:
         """Return a look at each queue, None for one that does not exist. Raises BrokerUnavailableError."""
         connection = self._connection
         if not is_open(connection):
+            await close_quietly(connection)
             self._connection = connection = await connect(self._url, name=self._name)
         return {queue: await self._look(connection, queue) for queue in queues}
 

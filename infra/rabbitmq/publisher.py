@@ -9,7 +9,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 from aio_pika.exceptions import ChannelNotFoundEntity, DeliveryError
 from aio_pika.exceptions import PublishError as ReturnedError
 
-from infra.rabbitmq.connection import broker_errors, connect, is_open
+from infra.rabbitmq.connection import broker_errors, close_quietly, connect, is_open
 from infra.rabbitmq.headers import fitting_headers
 from worker.domain.errors import PublishError, UnroutableError
 
@@ -65,7 +65,10 @@ class ConfirmedPublisher:
             except ReturnedError as error:
                 raise UnroutableError(f"no queue is bound to the exchange {exchange!r} for {routing_key!r}") from error
             except ChannelNotFoundEntity as error:
-                raise UnroutableError(f"the exchange {exchange!r} does not exist") from error
+                # It closes the channel for every publish in flight, those to other exchanges too.
+                if f"no exchange '{exchange}'" in str(error):
+                    raise UnroutableError(f"the exchange {exchange!r} does not exist") from error
+                raise
             except DeliveryError as error:
                 raise PublishError(f"the broker refused the message: a queue behind {exchange!r} is full") from error
 
@@ -108,6 +111,7 @@ class ConfirmedPublisher:
         async with asyncio.timeout(_CONFIRM_TIMEOUT):
             connection = self._connection
             if not is_open(connection):
+                await close_quietly(connection)
                 self._connection = connection = await connect(self._url, name=self._name)
             self._channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         return self._channel

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
 
-from infra.rabbitmq.connection import CONNECT_TIMEOUT, broker_errors, connect
+from infra.rabbitmq.connection import CONNECT_TIMEOUT, broker_errors, close_quietly, connect
 from infra.rabbitmq.lenient import is_decode_error
 from infra.rabbitmq.settlement import give_back
 from infra.rabbitmq.topology import Topology
@@ -146,7 +146,7 @@ class Subscriber:
                 await self._reconcile(queue)
         finally:
             self._connected, self._consumer_tag, self._consuming_with = False, None, 0
-            await _close(connection)
+            await close_quietly(connection)
 
     async def _open(self, connection: AbstractConnection) -> AbstractQueue:
         channel = await connection.channel(publisher_confirms=False)
@@ -241,12 +241,3 @@ def _delivery(message: AbstractIncomingMessage) -> Delivery:
         redelivered=bool(message.redelivered),
         published_at=published_at.astimezone(UTC) if published_at is not None else None,
     )
-
-
-async def _close(connection: AbstractConnection) -> None:
-    try:
-        with broker_errors():
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                await connection.close()
-    except BrokerUnavailableError:
-        pass  # it was gone already

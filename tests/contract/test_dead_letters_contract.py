@@ -217,6 +217,14 @@ async def test_the_letter_that_is_named_is_resolved_whatever_its_order(store: St
     assert await store.resolve(order_id="A", letter_id=letter.id, now=LATER) == 1
 
 
+async def test_a_letter_named_without_its_replay_is_left_alone(store: Store) -> None:
+    letter = a_letter(order_id=None, replay_id="r-1")
+    await put(store, letter)
+    assert await store.resolve(order_id="A", letter_id=letter.id, now=LATER) == 0
+    assert await store.resolve(order_id="A", letter_id=letter.id, replay_id="r-2", now=LATER) == 0
+    assert await store.resolve(order_id="A", letter_id=letter.id, replay_id="r-1", now=LATER) == 1
+
+
 async def test_a_search_yields_the_newest_first_without_bodies(store: Store) -> None:
     old, new = a_letter(dead_lettered_at=NOW), a_letter(dead_lettered_at=LATER)
     await put(store, old, new)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.support.system import PROJECT, without_settings
+from tests.support.system import PROJECT
 
 TIMEOUT = 30.0
 
@@ -40,7 +41,8 @@ async def run(environment: Mapping[str, str], *arguments: str) -> Ran:
 
 def command_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment of a command: these settings and no others, 80 columns, no stack of `make up`."""
-    return {**without_settings(), "LOGISTICS_DATA_DIR": "/nonexistent", "COLUMNS": "80", **environment}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("LOGISTICS_")}
+    return {**inherited, "LOGISTICS_DATA_DIR": "/nonexistent", "COLUMNS": "80", **environment}
 
 
 def _run(environment: Mapping[str, str], arguments: tuple[str, ...]) -> Ran:

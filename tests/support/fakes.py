@@ -49,12 +49,15 @@ class FakeDeadLetters:
         await asyncio.sleep(0)
         return self.letters.get(letter_id)
 
-    async def resolve(self, *, order_id: str, letter_id: str | None, now: datetime) -> int:
+    async def resolve(
+        self, *, order_id: str, letter_id: str | None, replay_id: str | None = None, now: datetime
+    ) -> int:
         await self._writing("resolve")
 
         def concerned(letter: DeadLetterRecord) -> bool:
             of_order = letter.order_id == order_id and letter.reason != DeadLetterReason.MALFORMED
-            return (of_order or letter.id == letter_id) and letter.state in _UNSETTLED
+            named = letter.id == letter_id and letter.replay_id == replay_id
+            return (of_order or named) and letter.state in _UNSETTLED
 
         return self._move(concerned, DeadLetterState.RESOLVED, LetterEvent(at=now, event="resolved"))
 

@@ -1,6 +1,7 @@
 """The core, against fakes that keep the ports' contracts: what becomes of an order whatever fails."""
 
 import asyncio
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -195,10 +196,20 @@ async def test_the_letter_is_resolved_although_the_order_took_more_than_one_try(
 
 async def test_a_replayed_order_that_ships_resolves_the_letter_it_came_from() -> None:
     room = Room()
-    letter = a_letter(order_id=None, reason="malformed")  # edited before it was replayed
+    replay_id = str(uuid.uuid4())
+    letter = a_letter(order_id=None, reason="malformed", replay_id=replay_id)
     await room.letters.insert(letter)
-    assert await room.handle(dead_letter_id=letter.id) == Ack("shipped")
+    assert await room.handle(dead_letter_id=letter.id, replay_id=replay_id) == Ack("shipped")
     assert room.letters.letters[letter.id].state is DeadLetterState.RESOLVED
+
+
+@pytest.mark.parametrize("replay_id", [None, str(uuid.uuid4())])
+async def test_a_copied_dead_letter_id_resolves_nothing(replay_id: str | None) -> None:
+    room = Room()
+    letter = a_letter()
+    await room.letters.insert(letter)
+    assert await room.handle(dead_letter_id=letter.id, replay_id=replay_id) == Ack("shipped")
+    assert room.letters.letters[letter.id].state is DeadLetterState.OPEN
 
 
 async def test_locks_are_kept_only_while_somebody_needs_them() -> None:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.line_source import LineSource, OverlongLine, read_ahead
@@ -26,7 +26,6 @@ class Recording(io.BytesIO):
         return piece
 
 
-@settings(deadline=None)
 @given(st.lists(LINES), st.sampled_from([b"\n", b"\r\n"]), st.booleans())
 def test_every_line_comes_out_without_its_end_and_a_longer_one_as_overlong(
     lines: list[bytes], end: bytes, last_has_end: bool

@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped]
 
@@ -54,7 +54,6 @@ def schema_accepts(body: str) -> bool:
     return bool(VALIDATOR.is_valid(json.loads(body)))
 
 
-@settings(deadline=None)
 @given(DOCUMENTS, st.booleans())
 @example({"order_id": "a\n", "destination": "b"}, True)
 @example({"order_id": " ", "destination": "b"}, True)

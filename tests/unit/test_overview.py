@@ -152,6 +152,11 @@ def test_a_worker_without_its_broker_is_told() -> None:
     assert problems(overview(store=the_store(a_report(connected=False)))) == ["not connected to RabbitMQ: w-1"]
 
 
+def test_a_worker_that_has_just_started_may_be_connecting() -> None:
+    started_at = NOW - timedelta(seconds=4)
+    assert problems(overview(store=the_store(a_report(connected=False, started_at=started_at)))) == []
+
+
 def test_open_dead_letters_are_told_by_reason_the_most_frequent_first() -> None:
     store = the_store(a_report(), open_by_reason={"expired": 1, "malformed": 2}, by_state={"open": 3, "resolved": 9})
     assert problems(overview(store=store)) == ["3 dead letters open: malformed 2, expired 1"]

@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.fake_ports import FakeRepository
 from tests.support.fakes import FakeDeadLetters, FakeReplayPublisher
 from tests.support.letters import NOW, a_letter
 from worker.domain.dead_letter import DeadLetterRecord, dead_letter_from
 from worker.domain.delivery import Delivery, MessageState
 from worker.domain.errors import BrokerUnavailableError, PublishError, StoreUnavailableError, UnroutableError
+from worker.domain.filing import DeadLetterFiling
 from worker.domain.replay import IN_FLIGHT, Origin, ReplayService, origin_of, replay_headers
 from worker.domain.replay_report import Replayed, ReplayOutcome, ReplayResult
 from worker.domain.selection import DeadLetterState, Selection
@@ -389,9 +391,14 @@ def test_whatever_the_headers_of_a_letter_hold_its_copy_is_read_as_a_fresh_first
 @given(headers=st.dictionaries(_own, _values, max_size=12))
 def test_a_copy_that_fails_again_is_filed_as_the_same_letter(headers: dict[str, object]) -> None:
     letter = replace(a_letter(headers=headers), replay_id=REPLAY_ID, state=DeadLetterState.REPLAYING)
-    failure = dead_letter_from(
-        Delivery(body=letter.body, headers=headers_of(letter), message_id="new"), order_id=letter.order_id, now=NOW
-    )
-    assert failure.id == letter.id
-    again = letter.absorb(failure)
+    letters = FakeDeadLetters()
+    filing = DeadLetterFiling(dead_letters=letters, repository=FakeRepository(), worker_name="w", clock=lambda: NOW)
+    failed_copy = Delivery(body=letter.body, headers=headers_of(letter), message_id="new")
+
+    async def fail_again() -> DeadLetterRecord:
+        await letters.insert(letter)
+        return await filing.file(failed_copy)
+
+    again = asyncio.run(fail_again())
+    assert again.id == letter.id
     assert (again.state, again.replay_count) == (DeadLetterState.OPEN, letter.replay_count + 1)

@@ -160,15 +160,17 @@ class _ReplayCommand:
         sent, outcomes, over = report.sent, dict[str, ReplayOutcome](), time.monotonic() + (self._wait or 0.0)
         with _interruptible() as interrupted, progress("settled", len(sent)) as one_done:
             while True:
+                started = time.monotonic()
                 waiting = {letter: replay for letter, replay in sent.items() if not _is_settled(outcomes.get(letter))}
                 news = await _news(service, waiting)
                 for outcome in news.values():
                     if _is_settled(outcome):
                         one_done()
                 outcomes.update(news)
-                if all(map(_is_settled, outcomes.values())) or interrupted.is_set() or time.monotonic() >= over:
+                now = time.monotonic()
+                if all(map(_is_settled, outcomes.values())) or interrupted.is_set() or now >= over:
                     return outcomes
-                await asyncio.sleep(min(_POLL, max(over - time.monotonic(), 0.0)))
+                await asyncio.sleep(min(max(_POLL, now - started), over - now))  # never busy more than half the time
 
     def show(self, plan: ReplayPlan, done: _Done) -> None:
         if self._as_json:

@@ -55,7 +55,7 @@ def doctor(*, as_json: bool) -> None:
 
 
 def _show(diagnosis: Diagnosis, console: Console) -> None:
-    console.print(Text(f"settings (each is the variable {PREFIX}…)", style="bold"))
+    console.print(Text(f"settings (each is the variable {PREFIX}...)", style="bold"))
     console.print(_settings_table(diagnosis.settings))
     for line in diagnosis.settings:
         if line.verdict is not Verdict.OK:

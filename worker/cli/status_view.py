@@ -64,7 +64,7 @@ def _workers(overview: Overview) -> RenderableType:
         table.add_row(*_worker_cells(worker), style="red" if worker.lost else None)
     hidden = len(overview.workers) - table.row_count
     if hidden:
-        table.add_row(f"… {hidden} more lost")
+        table.add_row(f"and {hidden} more lost")
     return table
 
 

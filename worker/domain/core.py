@@ -99,7 +99,10 @@ class LogisticsCore:
         if may_have_letters or state.dead_letter_id is not None:
             try:
                 await self._dead_letters.resolve(
-                    order_id=shipment.order_id, letter_id=state.dead_letter_id, now=self._clock()
+                    order_id=shipment.order_id,
+                    letter_id=state.dead_letter_id if state.replay_id is not None else None,
+                    replay_id=state.replay_id,
+                    now=self._clock(),
                 )
             except StoreUnavailableError as error:
                 return self.decide(error, state)  # it comes back as a duplicate, and the loop is closed then

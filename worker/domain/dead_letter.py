@@ -89,7 +89,10 @@ class DeadLetterRecord:
 
 
 def dead_letter_from(delivery: Delivery, *, order_id: str | None, now: datetime) -> DeadLetterRecord:
-    """Return the open dead letter a message of `orders.dlq` is, whoever put it there."""
+    """Return the open dead letter a message of `orders.dlq` is, whoever put it there.
+
+    Its id is made anew from the message, never taken from a header, which anybody may have copied.
+    """
     state = MessageState.read(delivery, order_id=order_id)
     headers = delivery.headers
     reason, broker_error = _reason_of(headers)
@@ -99,8 +102,11 @@ def dead_letter_from(delivery: Delivery, *, order_id: str | None, now: datetime)
     failed_at = datetime.fromtimestamp(state.first_failed_at / 1000, UTC) if state.first_failed_at else now
     exchange, routing_key = _origin(delivery, state)
     return DeadLetterRecord(
-        id=state.dead_letter_id
-        or dead_letter_id_for(order_id=order_id, body=delivery.body, message_id=state.origin_message_id),
+        id=dead_letter_id_for(
+            order_id=order_id if reason != DeadLetterReason.MALFORMED else None,
+            body=delivery.body,
+            message_id=state.origin_message_id,
+        ),
         state=DeadLetterState.OPEN,
         reason=reason,
         order_id=order_id,

@@ -1,6 +1,7 @@
 """Filing: a message of `orders.dlq` becomes a dead letter in the store, once."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from worker.domain.core import utc_now
@@ -42,6 +43,7 @@ class DeadLetterFiling:
         """
         order_id = readable_order_id(delivery.body)
         letter = dead_letter_from(delivery, order_id=order_id, now=self._clock())
+        letter = await self._of_its_replay(letter, claimed_id=delivery.headers.get("dead_letter_id"))
         concerns_shipment = order_id is not None and letter.reason != DeadLetterReason.MALFORMED
         shipment = await self._repository.find_shipment(shipment_id_for(order_id)) if order_id else None
         letter = letter.with_attempts(self._attempts(letter, shipment if concerns_shipment else None))
@@ -54,6 +56,15 @@ class DeadLetterFiling:
         """Reopen letters whose replay died between claiming them and the broker's confirm; return how many."""
         now = self._clock()
         return await self._dead_letters.reopen_abandoned(claimed_before=now - ABANDONED_AFTER, now=now)
+
+    async def _of_its_replay(self, letter: DeadLetterRecord, *, claimed_id: object) -> DeadLetterRecord:
+        """Return the letter under the id its header claims, where the store knows that very replay of it."""
+        if letter.replay_id is None or not isinstance(claimed_id, str) or claimed_id == letter.id:
+            return letter
+        claimed = await self._dead_letters.get(claimed_id)
+        if claimed is None or claimed.replay_id != letter.replay_id:
+            return letter
+        return replace(letter, id=claimed_id)
 
     async def _store(self, letter: DeadLetterRecord) -> DeadLetterRecord:
         existing = await self._dead_letters.insert(letter)
@@ -80,7 +91,9 @@ class DeadLetterFiling:
         except ShipmentAlreadySettledError:
             shipment.status = ShipmentStatus.SHIPPED
         if shipment.status.is_settled:
-            await self._dead_letters.resolve(order_id=order_id, letter_id=letter.id, now=self._clock())
+            await self._dead_letters.resolve(
+                order_id=order_id, letter_id=letter.id, replay_id=letter.replay_id, now=self._clock()
+            )
             _log.info("dead_letter.resolved_already", order_id=order_id, dead_letter_id=letter.id)
 
     def _attempts(self, letter: DeadLetterRecord, shipment: Shipment | None) -> tuple[HistoryEvent, ...]:

@@ -61,10 +61,14 @@ class IDeadLetters(Protocol):
         """Return one dead letter, body included."""
         ...
 
-    async def resolve(self, *, order_id: str, letter_id: str | None, now: datetime) -> int:
-        """Mark every open or replaying letter of this order, and the letter of this id, resolved; return how many.
+    async def resolve(
+        self, *, order_id: str, letter_id: str | None, replay_id: str | None = None, now: datetime
+    ) -> int:
+        """Mark every open or replaying letter of this order, and the letter named, resolved; return how many.
 
-        A malformed letter of the order stays open unless it is the one named: its body was never this order.
+        A letter is named by its id and the id of its last replay together (None: it was never replayed), so that a
+        copied header resolves nothing. A malformed letter of the order stays open unless it is the one named: its
+        body was never this order.
         """
         ...
 
