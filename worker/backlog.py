@@ -5,6 +5,7 @@ But a queue is handed out in order: what waits was published after the order tak
 seen empty.
 """
 
+from collections import Counter
 from datetime import UTC, datetime
 
 from worker.domain.delivery import Delivery
@@ -15,12 +16,28 @@ class Backlog:
 
     def __init__(self) -> None:
         self.waiting_since: datetime | None = None
-        """No waiting order is older than this; None when nothing is known."""
+        """No waiting order is older than this, but for those in flight when a worker dies; None: nothing is known."""
+        self._in_flight: Counter[datetime] = Counter()
+
+    @property
+    def oldest_in_flight(self) -> datetime | None:
+        """When the oldest order that this worker has in hand was published: it waits again if the worker dies."""
+        return min(self._in_flight, default=None)
 
     def taken(self, delivery: Delivery) -> None:
         """Note an order taken from the queue. One that has been round through a delay queue says nothing."""
-        if delivery.published_at is not None and not delivery.redelivered and "attempt" not in delivery.headers:
+        if delivery.published_at is None:
+            return
+        self._in_flight[delivery.published_at] += 1
+        if not delivery.redelivered and "attempt" not in delivery.headers:
             self._advance(min(delivery.published_at, datetime.now(UTC)))
+
+    def done(self, delivery: Delivery) -> None:
+        """Note that an order taken earlier is settled, or given back."""
+        if delivery.published_at is not None:
+            self._in_flight[delivery.published_at] -= 1
+            if self._in_flight[delivery.published_at] <= 0:
+                del self._in_flight[delivery.published_at]
 
     def seen(self, depth: int | None, *, now: datetime) -> None:
         """Note how many orders were waiting at `now`; None when unknown."""

@@ -91,7 +91,9 @@ def build_worker(settings: Settings, *, consumers: Sequence[str] = CONSUMERS) ->
     core = LogisticsCore(
         repository=shipments, supplier=supplier, dead_letters=dead_letters, policy=policy, worker_name=name
     )
-    filing = DeadLetterFiling(dead_letters=dead_letters, repository=shipments, worker_name=name)
+    filing = DeadLetterFiling(
+        dead_letters=dead_letters, repository=shipments, worker_name=name, max_body_bytes=settings.max_body_bytes
+    )
 
     backlog = Backlog()
     subscribers: list[Subscriber] = []
@@ -105,9 +107,14 @@ def build_worker(settings: Settings, *, consumers: Sequence[str] = CONSUMERS) ->
         count = metrics.watch(queue)
 
         async def watched(delivery: Delivery) -> Outcome:
-            if queue == WORK_QUEUE:
+            if queue != WORK_QUEUE:
+                outcome = await handle(delivery)
+            else:
                 backlog.taken(delivery)
-            outcome = await handle(delivery)
+                try:
+                    outcome = await handle(delivery)
+                finally:
+                    backlog.done(delivery)
             intake.watch(outcome)
             return outcome
 

@@ -115,6 +115,9 @@ class Intake:
                     _log.warning("store.unreachable", error=str(error), asking_every=_STORE_POLL)
                     next_word = time.monotonic() + _STORE_WORD
                 await asyncio.sleep(_STORE_POLL)
+            except Exception as error:  # noqa: BLE001 - such as an index that cannot be made; it can be mended meanwhile
+                _log.error("store.unusable", error=f"{type(error).__name__}: {error}", next_try_in=_STORE_WORD)
+                await asyncio.sleep(_STORE_WORD)
             else:
                 self._store_down = False
                 _log.info("store.ready")

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -12,12 +12,13 @@ from typing import Any
 from infra.rabbitmq.topology import WORK_QUEUE
 from infra.telemetry.health import HealthServer
 from worker.bootstrap import Worker, program_version
-from worker.domain.errors import BrokerUnavailableError, ConfigurationError, LogisticsError, StoreUnavailableError
+from worker.domain.errors import BrokerUnavailableError, ConfigurationError, StoreUnavailableError
 from worker.domain.log import StructuredLogger
 
 _DEFAULT_HEALTH = ("127.0.0.1", 8081)
 _REPORT_EVERY = 2.0
 _SWEEP_EVERY = 30.0
+_RESTART_PAUSE = 2.0
 
 _log = StructuredLogger("logistics.worker")
 
@@ -41,10 +42,10 @@ async def run_worker(worker: Worker) -> None:
     )
     background = _Background()
     try:
-        background.start(worker.intake.run())
-        background.start(_report(worker, f"http://{host}:{port}"))
+        background.start(worker.intake.run)
+        background.start(lambda: _report(worker, f"http://{host}:{port}"))
         if worker.files_dead_letters:
-            background.start(_sweep(worker))
+            background.start(lambda: _sweep(worker))
         consuming = [asyncio.create_task(subscriber.run()) for subscriber in worker.subscribers]
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait([stopped, *consuming], return_when=asyncio.FIRST_COMPLETED)
@@ -132,6 +133,7 @@ def _self_portrait(worker: Worker, health: str, started_at: datetime) -> dict[st
         "in_flight": {subscriber.queue: subscriber.in_flight for subscriber in worker.subscribers},
         "connected": all(subscriber.is_connected for subscriber in worker.subscribers),
         "waiting_since": worker.backlog.waiting_since,
+        "oldest_in_flight": worker.backlog.oldest_in_flight,
     }
 
 
@@ -164,7 +166,7 @@ async def _ready(worker: Worker) -> Mapping[str, str | None]:
     try:
         async with asyncio.timeout(2.0):
             await worker.store.ping()
-        checks["store"] = None
+        checks["store"] = "not ready to work with; see the log" if worker.intake.store_is_down else None
     except (StoreUnavailableError, TimeoutError) as error:
         checks["store"] = str(error) or "MongoDB did not answer within 2 s"
     return checks
@@ -202,17 +204,21 @@ class _Background:
 
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
-    def start(self, work: Any) -> None:
-        self.tasks.append(asyncio.create_task(self._guard(work)))
+    def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run `work` until `stop`; a fault in it is logged, and it begins again."""
+        self.tasks.append(asyncio.create_task(self._keep_running(work)))
 
     async def stop(self) -> None:
+        """Cancel everything and wait for its end."""
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
     @staticmethod
-    async def _guard(work: Any) -> None:
-        try:
-            await work
-        except LogisticsError as error:
-            _log.error("background.failed", exc_info=error)
+    async def _keep_running(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        while True:
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001 - a worker without its intake or its reports must not go on so
+                _log.error("background.failed", exc_info=error)
+            await asyncio.sleep(_RESTART_PAUSE)

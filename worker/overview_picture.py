@@ -11,6 +11,8 @@ from infra.rabbitmq.topology import DEAD_LETTER_QUEUE, WORK_QUEUE, retry_queue
 BROKER, STORE = "RabbitMQ", "MongoDB"
 LOST_AFTER = 15.0
 """Seconds without a report after which a worker counts as lost; it reports every 2."""
+_SILENT_AFTER = 5.0
+"""Seconds without a report after which a worker may have died."""
 
 Looks = Mapping[str, QueueLook | None]
 
@@ -51,7 +53,10 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class OldestWaiting:
-    """The age of the oldest order in orders.work: an upper bound (see `worker.backlog`), None when unknown."""
+    """The age of the oldest order in orders.work: an upper bound (see `worker.backlog`), None when unknown.
+
+    An order that a worker held and gave back by dying may be older: no bound knows of it.
+    """
 
     waiting: bool | None
     at_most: float | None = None
@@ -127,7 +132,18 @@ def oldest_waiting(looks: Looks | None, reports: Sequence[Mapping[str, Any]] | N
     if not bounds:
         why = "no worker has taken an order yet" if reports else "no worker has reported"
         return OldestWaiting(waiting=True, why_unknown=why)
-    return OldestWaiting(waiting=True, at_most=max((now - max(bounds)).total_seconds(), 0.0))
+    since = min([max(bounds), *_came_back(reports, now=now)])
+    return OldestWaiting(waiting=True, at_most=max((now - since).total_seconds(), 0.0))
+
+
+def _came_back(reports: Sequence[Mapping[str, Any]], *, now: datetime) -> list[datetime]:
+    """Return when the oldest order of each silent worker was published: what it had in hand may wait again."""
+    silent = [
+        report
+        for report in reports
+        if not report.get("stopped") and (now - report["seen_at"]).total_seconds() > _SILENT_AFTER
+    ]
+    return [report["oldest_in_flight"] for report in silent if report.get("oldest_in_flight") is not None]
 
 
 def _queue_view(name: str, looks: Looks | None, workers: Sequence[WorkerView] | None) -> QueueView:

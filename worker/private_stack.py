@@ -20,5 +20,9 @@ def up_stack(environment: Mapping[str, str], *, settings: Mapping[str, str] | No
 
 
 def private_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the LOGISTICS_ variables of the stack that is up in this folder; nothing when none is."""
-    return up_stack(environment).environment() or {}
+    """Return the LOGISTICS_ variables of the stack that is up in this folder; nothing when none is.
+
+    Without the health address, which the stack's own worker has.
+    """
+    found = up_stack(environment).environment() or {}
+    return {name: value for name, value in found.items() if name != "LOGISTICS_HEALTH_ADDR"}

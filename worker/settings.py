@@ -139,14 +139,13 @@ class Settings(BaseModel):
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Return the settings of an environment (this process' own when none is given).
 
-    An address that is not set is taken from the private servers of `make up`, when they run in this folder. An empty
-    variable counts as not set. Raises ConfigurationError naming each wrong variable; it never repeats its value.
+    When an address is not set, what is not set is taken from the stack of `make up`, if it runs in this folder. An
+    empty variable counts as not set. Raises ConfigurationError naming each wrong variable, never repeating its value.
     """
     environment = os.environ if environment is None else environment
     private = {_variable(name) for name in _FROM_PRIVATE_SERVERS}
     if not all(environment.get(variable, "").strip() for variable in private):
-        found = private_environment(environment)
-        environment = {**{name: found[name] for name in private & found.keys()}, **_set(environment)}
+        environment = {**private_environment(environment), **_set(environment)}
     given = {
         name: environment[variable] for name in Settings.model_fields if (variable := _variable(name)) in environment
     }

@@ -47,7 +47,7 @@ def report_settings(environment: Mapping[str, str]) -> SettingsReport:
     private, usable, lines = private_environment(environment), {}, []
     for name in Settings.model_fields:
         given = environment.get(_variable(name), "").strip()
-        found = private.get(_variable(name)) if name in _SERVERS else None
+        found = private.get(_variable(name))
         value, source = (given, "set") if given else (found, "private stack")
         problem = None if value is None else _complaint(name, value)
         if value is not None and problem is None:

@@ -52,14 +52,13 @@ class GroupCommit:
             result = await self._collection.bulk_write([update for update, _ in batch], ordered=False)
         except BulkWriteError as error:
             _settle(batch, error.details)
-        except PyMongoError as error:
-            _fail(batch, as_unavailable(error) or error)
         except asyncio.CancelledError:
             _fail(batch, StoreUnavailableError("the write was cancelled; nothing is known about it"))
             raise
-        except Exception as error:  # noqa: BLE001 - an update that cannot be encoded must hurt no neighbour
-            if len(batch) == 1:
-                _fail(batch, error)
+        except Exception as error:  # noqa: BLE001 - an update that is unencodable or too large must hurt no neighbour
+            unavailable = as_unavailable(error) if isinstance(error, PyMongoError) else None
+            if unavailable is not None or len(batch) == 1:
+                _fail(batch, unavailable or error)
             else:
                 for single in batch:
                     await self._commit([single])

@@ -109,12 +109,12 @@ def _update(shipment: Shipment) -> UpdateOne:
                 "status": str(shipment.status),
                 "updated_at": shipment.updated_at,
                 "last_error": shipment.last_error,
+                "destination": shipment.destination,
             },
             "$max": {"retry_count": shipment.retry_count},
             "$push": {"history": {"$each": events, "$slice": -_MAX_HISTORY}},
             "$setOnInsert": {
                 "order_id": shipment.order_id,
-                "destination": shipment.destination,
                 "trace_id": shipment.trace_id,
                 "created_at": shipment.created_at,
             },

@@ -1,12 +1,11 @@
 """Publishing orders: what a service that places orders imports, and what `logistics publish` uses."""
 
 import asyncio
-import itertools
 import json
 import math
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -24,7 +23,7 @@ from worker.domain.trace import TraceContext, is_valid_trace_id
 _GIVE_UP_AFTER = 30.0
 _CLOSE_TIMEOUT = 5.0
 _TELL_EVERY = 5.0
-_PAUSES = (0.1, 0.2, 0.5, 1.0)  # seconds; the last repeats
+_PAUSE = 0.25
 # Asking again does not help against these.
 _FINAL = (AuthenticationError, ProbableAuthenticationError, ChannelAccessRefused)
 
@@ -73,7 +72,7 @@ class OrderPublisher:
         self._max_body_bytes = max_body_bytes
         self._give_up_after = give_up_after
         self._on_outage = on_outage
-        self._asking = asyncio.Lock()
+        self._turn = asyncio.Lock()
         self._problem: PublishError | None = None
         self._told_at = -math.inf
 
@@ -111,14 +110,12 @@ class OrderPublisher:
         Raises UnroutableError (nobody has declared the queues), BrokerUnavailableError (wrong password, or no answer
         within the time) or PublishError (the queue stayed full). After the latter two it may have arrived all the same.
         """
-        pauses = _pauses()
         try:
             async with asyncio.timeout(self._give_up_after):
                 while True:
-                    try:
-                        return await self._try(order)
-                    except PublishError as error:
-                        await self._wait(error, next(pauses))
+                    published = await (self._try(order) if self._problem is None else self._try_in_turn(order))
+                    if published is not None:
+                        return published
         except TimeoutError:
             raise self._given_up() from self._problem
 
@@ -136,31 +133,32 @@ class OrderPublisher:
     ) -> None:
         await self.close()
 
-    async def _try(self, order: OrderMessage) -> PublishedOrder:
+    async def _try(self, order: OrderMessage) -> PublishedOrder | None:
+        """Return None when it was not confirmed and trying again may help."""
         message_id = uuid.uuid4().hex  # fresh for every try: the client tells confirms apart by it
-        await self._publisher.publish(
-            exchange=ORDERS_EXCHANGE,
-            routing_key=PLACED_KEY,
-            body=order.body,
-            headers={"trace_id": order.trace.trace_id, "traceparent": order.trace.traceparent},
-            message_id=message_id,
-        )
+        try:
+            await self._publisher.publish(
+                exchange=ORDERS_EXCHANGE,
+                routing_key=PLACED_KEY,
+                body=order.body,
+                headers={"trace_id": order.trace.trace_id, "traceparent": order.trace.traceparent},
+                message_id=message_id,
+            )
+        except PublishError as error:
+            self._note(error)
+            return None
         self._problem = None
         return PublishedOrder(order.order_id, message_id, order.trace.trace_id, order.trace.traceparent)
 
-    async def _wait(self, error: PublishError, pause: float) -> None:
-        """Return when it is worth trying again; raise an error that stays whatever we do."""
-        self._note(error)
-        await asyncio.sleep(pause)
-        async with self._asking:  # one asks for all who wait
-            for next_pause in _pauses():
-                try:
-                    await self._publisher.ping()
-                except BrokerUnavailableError as away:
-                    self._note(away)
-                    await asyncio.sleep(next_pause)
-                else:
-                    break
+    async def _try_in_turn(self, order: OrderMessage) -> PublishedOrder | None:
+        """While there is trouble, one tries for all who wait."""
+        async with self._turn:
+            if self._problem is None:
+                return None
+            published = await self._try(order)
+            if published is None:
+                await asyncio.sleep(_PAUSE)
+            return published
 
     def _note(self, error: PublishError) -> None:
         if isinstance(error, UnroutableError):
@@ -200,7 +198,3 @@ def _trace(order_id: str, trace_id: str | None, traceparent: str | None) -> Trac
     if traceparent is not None and not traceparent.startswith(trace.traceparent):
         raise ValueError("a traceparent looks like 00-<32 hex digits>-<16 hex digits>-01, in lower case")
     return trace
-
-
-def _pauses() -> Iterator[float]:
-    return itertools.chain(_PAUSES, itertools.repeat(_PAUSES[-1]))

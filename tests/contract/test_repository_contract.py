@@ -228,3 +228,10 @@ async def test_a_store_that_is_away_says_so_at_every_call(room: Room) -> None:
     with pytest.raises(StoreUnavailableError):
         await room.unreachable.find_shipment(shipment.id)
     assert [event.event for event in shipment.new_events] == ["received"]  # still to be stored
+
+
+async def test_a_corrected_destination_is_stored(room: Room) -> None:
+    shipment = await room.repository.start_shipment(a_shipment(destination="Oslo"))
+    shipment.redirect("Bergen", now=LATER)
+    await room.repository.save_shipment(shipment)
+    assert (await stored(room, shipment)).destination == "Bergen"

@@ -57,6 +57,7 @@ class FakeRepository:
         kept.status = kept.stored_status = shipment.status
         kept.retry_count = max(kept.retry_count, shipment.retry_count)
         kept.updated_at, kept.last_error = shipment.updated_at, shipment.last_error
+        kept.destination = shipment.destination
         earlier = [] if stored is None else stored.history
         kept.history = [*earlier, *shipment.new_events][-_MAX_HISTORY:]
         self.shipments[shipment.id] = kept

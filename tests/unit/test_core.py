@@ -230,3 +230,14 @@ async def test_locks_are_kept_only_while_somebody_needs_them() -> None:
         async with locks.hold("k"):
             raise ValueError("inside")
     assert locks._locks == {}
+
+
+async def test_an_order_published_again_with_a_corrected_destination_goes_there() -> None:
+    room = Room(Answer(422), Answer())
+    await room.handle()
+    corrected = Order(order_id="A-1", destination="Bergen")
+    state = MessageState.read(Delivery(b"{}", {}), order_id="A-1")
+    assert await room.core.process_order(corrected, state) == Ack("shipped")
+    assert room.supplier.asked[-1].destination == "Bergen"
+    assert room.shipment.destination == "Bergen"
+    assert "redirected" in room.events()

@@ -1,6 +1,7 @@
 """The command `logistics`."""
 
 import importlib
+import io
 import sys
 
 import click
@@ -52,6 +53,9 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; an error of ours is one line on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII only is no reason to fail
     try:
         cli(prog_name="logistics")
     except ConfigurationError as error:

@@ -24,7 +24,8 @@ def status(*, as_json: bool) -> None:
 
     What is wrong stands on top, in words. A worker reports every 2 s; one not heard of for 15 s is shown as lost, and
     disappears an hour later. Unacknowledged is what the workers say they have in flight: AMQP does not tell it. The
-    age of the oldest waiting order is an upper bound, found without touching the queue.
+    age of the oldest waiting order is an upper bound, found without touching the queue; only an order that a worker
+    held and gave back by dying may be older.
 
     If RabbitMQ or MongoDB cannot be reached the rest is shown all the same.
 

@@ -72,13 +72,15 @@ class LogisticsCore:
             shipment = await self._repository.start_shipment(new)
             if shipment.status.is_settled:
                 return await self._acknowledge(shipment, state, note="duplicate")
-            return await self._dispatch(shipment, state)
+            return await self._dispatch(shipment, new.destination, state)
         except ShipmentAlreadySettledError:
             return await self._acknowledge(new, state, note="duplicate")
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the policy has an answer
             return await self._failed(shipment, error, state)
 
-    async def _dispatch(self, shipment: Shipment, state: MessageState) -> Outcome:
+    async def _dispatch(self, shipment: Shipment, destination: str, state: MessageState) -> Outcome:
+        if shipment.destination != destination:
+            shipment.redirect(destination, now=self._clock())
         if shipment.status is ShipmentStatus.FAILED:
             shipment.mark_tried_again(now=self._clock(), worker=self._worker)
         if not await self._supplier.request_dispatch(shipment):
@@ -130,9 +132,10 @@ class LogisticsCore:
             case Defer(error=error) if error is not None:
                 shipment.record_deferral(error, now=now, attempt=state.attempt, worker=self._worker)
             case DeadLetter(reason=reason, error=error):
-                if reason is not DeadLetterReason.EXPIRED:
-                    shipment.record_failed_try(error, now=now, attempt=state.attempt + 1, worker=self._worker)
-                shipment.mark_failed(error, now=now, attempt=state.attempt, worker=self._worker)
+                tries = state.attempt + (reason is not DeadLetterReason.EXPIRED)
+                if tries > state.attempt:
+                    shipment.record_failed_try(error, now=now, attempt=tries, worker=self._worker)
+                shipment.mark_failed(error, now=now, attempt=tries, worker=self._worker)
             case _:
                 pass
 

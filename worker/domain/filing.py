@@ -9,7 +9,7 @@ from worker.domain.dead_letter import DeadLetterRecord, dead_letter_from
 from worker.domain.delivery import Delivery
 from worker.domain.errors import ShipmentAlreadySettledError
 from worker.domain.log import StructuredLogger
-from worker.domain.order import readable_order_id
+from worker.domain.order import DEFAULT_MAX_BODY_BYTES, readable_order_id
 from worker.domain.outcome import DeadLetterReason
 from worker.domain.ports import IDeadLetters, IRepository
 from worker.domain.shipment import HistoryEvent, Shipment, ShipmentStatus, shipment_id_for
@@ -29,11 +29,13 @@ class DeadLetterFiling:
         dead_letters: IDeadLetters,
         repository: IRepository,
         worker_name: str,
+        max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._dead_letters = dead_letters
         self._repository = repository
         self._worker = worker_name
+        self._max_body_bytes = max_body_bytes
         self._clock = clock
 
     async def file(self, delivery: Delivery) -> DeadLetterRecord:
@@ -41,7 +43,7 @@ class DeadLetterFiling:
 
         Safe to repeat. Raises StoreUnavailableError; the message must be kept then.
         """
-        order_id = readable_order_id(delivery.body)
+        order_id = readable_order_id(delivery.body, max_bytes=self._max_body_bytes)
         letter = dead_letter_from(delivery, order_id=order_id, now=self._clock())
         letter = await self._of_its_replay(letter, claimed_id=delivery.headers.get("dead_letter_id"))
         concerns_shipment = order_id is not None and letter.reason != DeadLetterReason.MALFORMED

@@ -33,7 +33,7 @@ class IRepository(Protocol):
         ...
 
     async def save_shipment(self, shipment: Shipment) -> ShipmentStatus:
-        """Store the shipment's status, counts and new events; return the status that a SHIPPED replaced.
+        """Store the shipment's status, destination, counts and new events; return the status that a SHIPPED replaced.
 
         `retry_count` never goes down and events are only added. A stored shipment that is SHIPPED or DELIVERED is
         left as it is and ShipmentAlreadySettledError raised. The returned status is exact for a save that says

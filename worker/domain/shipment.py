@@ -91,6 +91,11 @@ class Shipment:
         self.last_error = None
         self.record(HistoryEvent(at=now, event="shipped", attempt=attempt, worker=worker))
 
+    def redirect(self, destination: str, *, now: datetime) -> None:
+        """The order was published again, corrected, before it was shipped: the newest word counts."""
+        self.destination = destination
+        self.record(HistoryEvent(at=now, event="redirected"))
+
     def mark_tried_again(self, *, now: datetime, worker: str) -> None:
         """A FAILED shipment's order came back, by replay or because it was published again.
 
