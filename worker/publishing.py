@@ -52,6 +52,10 @@ class Progress:
         """Return how things stand now."""
         return Summary(self.published, self.refused, self.seconds, self.first_unsettled, self.stopped_by)
 
+    def stop(self, error: LogisticsError | OSError) -> None:
+        """Note why it stops; the first reason counts."""
+        self.stopped_by = self.stopped_by or error
+
     def reached(self, number: int) -> None:
         """Note that all lines before this one have been dealt with or are in flight."""
         self._next_line = number
@@ -147,12 +151,13 @@ class _Run:
                     order = self._accept(number, line)
                     if order is not None:
                         await self._room.acquire()
+                    if self._stop.is_set() or (order is None and self._strict):
+                        return
+                    if order is not None:
                         self._progress.sent(number)
                         group.create_task(self._send(number, order))
-                    elif self._strict:
-                        return
         except OSError as error:
-            self._progress.stopped_by = error
+            self._progress.stop(error)
 
     def _accept(self, number: int, line: bytes | OverlongLine) -> OrderMessage | None:
         """Return the line's order; None when it was refused."""
@@ -167,7 +172,7 @@ class _Run:
     def _refuse(self, number: int, error: MalformedOrderError) -> None:
         self._progress.refused += 1
         if self._strict:
-            self._progress.stopped_by = error
+            self._progress.stop(error)
         else:
             self._progress.reached(number + 1)
         self._on_refused(number, error)
@@ -177,7 +182,7 @@ class _Run:
         try:
             await self._publisher.send(order)
         except PublishError as error:
-            self._progress.stopped_by = self._progress.stopped_by or error
+            self._progress.stop(error)
             self._stop.set()
         else:
             self._progress.confirmed(number)

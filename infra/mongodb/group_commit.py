@@ -46,6 +46,8 @@ class GroupCommit:
                 await self._commit(batch)
         finally:
             self._flight = None
+            left, self._waiting = self._waiting, []  # only when the flight was cancelled: the loop is going down
+            _fail(left, StoreUnavailableError("the write was cancelled before it began"))
 
     async def _commit(self, batch: Sequence[tuple[UpdateOne, "asyncio.Future[bool]"]]) -> None:
         try:

@@ -80,7 +80,7 @@ async def test_killed_before_the_supplier_answered_it_is_asked_again(system: Sys
     system.supplier.change(timeout_rate=1.0, dispatch_before_timeout=dispatches)
     worker = await system.start_worker()
     await system.publish_order(ORDER)
-    await eventually(lambda: system.supplier.stats()["in_flight"] == 1)
+    await eventually(lambda: system.supplier.stats()["requests_by_status"] == {"timeout": 1})  # it never answers
     await kill(worker)
     await waiting(system, work=1)
     assert system.status(ORDER) == "PENDING"
@@ -249,11 +249,13 @@ async def kill(worker: WorkerProcess, *proxies: Proxy) -> None:
 async def filed_and_killed(system: System, to_broker: Proxy) -> None:
     """Have a refused order filed by a worker that dies before its ack of `orders.dlq` arrives."""
     system.supplier.change(rules=[{"match": ORDER, "refuse": True}])
-    worker = await system.start_worker(LOGISTICS_AMQP_URL=to_broker.url)
-    ack = to_broker.hold_before(is_ack, name=FILING)
+    refused = await system.start_worker("--consumers", "orders")
     await system.publish_order(ORDER)
+    await eventually(lambda: has_depth(system, DEAD, 1))
+    assert await refused.terminate() == 0
+    ack = to_broker.hold_before(is_ack, name=FILING)
+    worker = await system.start_worker("--consumers", "dead-letters", LOGISTICS_AMQP_URL=to_broker.url)
     await ack.springs()
-    await eventually(lambda: has_depth(system, WORK, 0))
     await kill(worker, to_broker)
     await waiting(system, dead=1)
     failed_once(system, requests=1)

@@ -87,17 +87,20 @@ class Publisher:
         self._folder = folder
         self._processes: list[subprocess.Popen[bytes]] = []
 
-    def start(self, *arguments: str, amqp_url: str | None = None, measured: bool = False) -> Publishing:
+    def start(
+        self, *arguments: str, amqp_url: str | None = None, measured: bool = False, stderr: int | None = None
+    ) -> Publishing:
+        url = self.amqp_url if amqp_url is None else amqp_url
         folder = self._folder / f"run-{len(self._processes)}"
         folder.mkdir()
         command = [sys.executable, "-m", "worker", "publish", *arguments]
         with (folder / "out").open("wb") as out, (folder / "err").open("wb") as err:
             process = subprocess.Popen(
                 [sys.executable, "-c", MEASURE, *command] if measured else command,
-                env=command_environment({"LOGISTICS_AMQP_URL": self.amqp_url if amqp_url is None else amqp_url}),
+                env=command_environment({"TERM": "xterm", "LOGISTICS_AMQP_URL": url}),
                 stdin=subprocess.PIPE,
                 stdout=out,
-                stderr=err,
+                stderr=err if stderr is None else stderr,
                 cwd=PROJECT,
             )
         self._processes.append(process)
@@ -281,6 +284,19 @@ async def test_a_pipe_shows_plain_lines_every_few_seconds(publisher: Publisher) 
     run.process.communicate()
     assert await run.ended() == 0
     assert re.fullmatch(r"\d+ confirmed, \d+/s\n", run.err)
+
+
+async def test_a_terminal_shows_a_bar_and_the_refused_lines_above_it(publisher: Publisher) -> None:
+    terminal, inner = os.openpty()
+    lines = iter([*orders(2), b"[/bold]", *orders(2, start=3)])
+    run = publisher.start("--file", publisher.file(lines), stderr=inner)
+    os.close(inner)
+    assert await run.ended() == 1
+    shown = os.read(terminal, 64 * 1024).decode()
+    os.close(terminal)
+    assert "\u2501\u2501\u2501" in shown
+    assert "line 3: the body is not JSON" in shown
+    assert run.out.startswith("Published 4 orders in ")
 
 
 async def test_when_the_broker_goes_away_for_good_the_line_to_resume_from_is_named(

@@ -59,7 +59,7 @@ async def test_a_worker_started_before_the_supplier_keeps_trying_and_ships_when_
 
 async def test_a_store_that_goes_away_for_three_seconds_costs_no_order_and_no_try(system: System) -> None:
     orders = [f"o-{number}" for number in range(50)]
-    system.supplier.change(latency=0.1)
+    system.supplier.change(latency=0.2)
     async with proxy_to_store(system.mongodb_uri) as proxy:
         worker = await system.start_worker(
             LOGISTICS_MONGODB_URI=proxy.url, LOGISTICS_STORE_TIMEOUT="1s", LOGISTICS_PREFETCH="5"
@@ -84,13 +84,13 @@ async def test_a_store_that_goes_away_for_three_seconds_costs_no_order_and_no_tr
 async def test_a_broker_connection_cut_among_200_orders_costs_none_and_dispatches_none_twice(system: System) -> None:
     orders = [f"o-{number}" for number in range(200)]
     # Some fail first, so that the publishing connection is used before and after each cut.
-    system.supplier.change(latency=0.05, rules=[{"match": "o-*5", "fail_first": 1, "latency": 0.05}])
+    system.supplier.change(latency=0.1, rules=[{"match": "o-*5", "fail_first": 1, "latency": 0.1}])
     async with proxy_to_broker(system.amqp_url) as proxy:
         worker = await system.start_worker(
-            LOGISTICS_AMQP_URL=proxy.url, LOGISTICS_PREFETCH="20", LOGISTICS_BREAKER_FAILURE_THRESHOLD="50"
+            LOGISTICS_AMQP_URL=proxy.url, LOGISTICS_PREFETCH="10", LOGISTICS_BREAKER_FAILURE_THRESHOLD="50"
         )
         await publish(system, orders)
-        for part in (40, 120):
+        for part in (40, 100):
             await eventually(lambda part=part: shipped(system) >= part)
             await proxy.cut()
         assert shipped(system) < len(orders)
@@ -115,7 +115,7 @@ async def test_connections_that_fall_silent_are_noticed_by_their_heartbeats_and_
         to_other.hold(b" publish")
         await publish(system, orders[2:])  # some go to the one, some to the other
 
-        await eventually(lambda: len(wholly_deaf.events("broker.unreachable")) == 2, timeout=4.5 * HEARTBEAT)
+        await eventually(lambda: len(wholly_deaf.events("broker.unreachable")) >= 2, timeout=4.5 * HEARTBEAT)
         await system.shipped(*orders, timeout=40)
         assert any("fell silent" in line["error"] for line in cannot_publish.events("settlement.held"))
         assert cannot_publish.events("broker.unreachable") == []

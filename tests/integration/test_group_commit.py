@@ -78,6 +78,16 @@ async def test_saves_that_keep_coming_go_out_with_the_next_write(room: Room) -> 
     assert room.counting.most_in_flight == 1
 
 
+async def test_what_arrives_while_a_write_is_in_flight_goes_into_the_next(room: Room) -> None:
+    tasks = []
+    for number in range(40):
+        tasks.append(asyncio.create_task(room.commits.write(insert(number))))
+        await asyncio.sleep(0.0001)
+    assert all(await asyncio.gather(*tasks))
+    assert room.counting.most_in_flight == 1
+    assert len(room.counting.sizes) < 40
+
+
 async def test_a_save_alone_goes_out_at_once(room: Room) -> None:
     assert await room.commits.write(insert(1)) is True
     assert await room.commits.write(insert(1)) is False

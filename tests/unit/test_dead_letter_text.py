@@ -12,10 +12,11 @@ from rich.console import Console
 
 from tests.support.letters import NOW, a_letter
 from worker.cli.dead_letter_filters import read_time
-from worker.cli.dead_letter_json import json_text, whole_document
+from worker.cli.dead_letter_json import whole_document
 from worker.cli.dead_letter_replay_views import print_plan, print_report
-from worker.cli.dead_letter_text import ago, body_lines, plain, shortened
+from worker.cli.dead_letter_text import ago, body_lines, shortened
 from worker.cli.dead_letter_views import groups_table, list_table, print_letter
+from worker.cli.output import json_text, plain
 from worker.domain.dead_letter import LetterEvent
 from worker.domain.replay_report import PlannedGroup, Replayed, ReplayPlan, ReplayReport, ReplayResult
 from worker.domain.selection import DeadLetterGroup

@@ -131,8 +131,9 @@ async def test_a_replayed_order_that_fails_again_becomes_the_same_dead_letter() 
     assert (outcome.headers["dead_letter_id"], outcome.headers["replay_id"]) == (letter_id, letter_id)
 
 
-async def test_a_message_that_is_much_too_early_is_sent_round_again_untouched() -> None:
-    room, when = Room(), in_ms(60_000)
+@pytest.mark.parametrize("max_age", [86_400.0, 59.5])
+async def test_a_message_that_is_much_too_early_is_sent_round_again_untouched(max_age: float) -> None:
+    room, when = Room(policy=RetryPolicy(max_age=max_age)), in_ms(60_000)
     outcome = await room.handle(headers={"not_before": when, "attempt": 2, "deferrals": 3})
     assert isinstance(outcome, Defer)
     assert (outcome.queue, outcome.error) == ("2m", None)

@@ -20,6 +20,7 @@ class FakeOrderPublisher:
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
+        self.begun = 0
         self.in_flight = 0
         self.most_in_flight = 0
         self.may_confirm = asyncio.Event()
@@ -32,16 +33,17 @@ class FakeOrderPublisher:
         return OrderMessage(order_id, body, TraceContext.from_headers({}, seed=order_id))
 
     async def send(self, order: OrderMessage) -> PublishedOrder:
+        self.begun += 1
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
             # A hundred different numbers of turns, so that the confirms come out of order.
             for _ in range(1 + int(order.order_id) * 7 % 100):
                 await asyncio.sleep(0)
+            await self.may_confirm.wait()
             error = self.refuse(order.order_id)
             if error is not None:
                 raise error
-            await self.may_confirm.wait()
         finally:
             self.in_flight -= 1
         self.sent.append(order.body)
@@ -193,6 +195,18 @@ async def test_a_publish_that_fails_for_good_stops_everything_and_names_the_firs
     assert summary.first_unsettled == 50
     assert confirmed == {str(number) for number in range(1, 50)} | ({"53"} & confirmed)
     assert summary.published == len(confirmed)
+
+
+async def test_after_a_publish_that_fails_for_good_no_other_is_begun(
+    publisher: FakeOrderPublisher, listener: Listener
+) -> None:
+    publisher.refuse = lambda _: BrokerUnavailableError("gone")
+    publisher.may_confirm.clear()
+    running = asyncio.create_task(publish(map(line, range(1, 1000)), publisher, listener, in_flight=10))
+    await until(lambda: publisher.begun == 10)
+    publisher.may_confirm.set()
+    await running
+    assert publisher.begun == 10
 
 
 async def test_resuming_from_the_first_unconfirmed_line_publishes_the_rest(

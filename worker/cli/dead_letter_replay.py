@@ -15,10 +15,11 @@ from rich.text import Text
 from infra.telemetry.logs import setup_logging
 from worker.cli import dead_letter_replay_views as views
 from worker.cli.dead_letter_filters import Utf8Text, names_some, selecting
-from worker.cli.dead_letter_json import plan_document, print_json, report_document
+from worker.cli.dead_letter_json import plan_document, report_document
 from worker.cli.dead_letter_progress import progress
 from worker.cli.dead_letter_store import open_replay, operator_name
 from worker.cli.dead_letter_views import console
+from worker.cli.output import print_json
 from worker.domain.durations import parse_duration
 from worker.domain.errors import StoreUnavailableError
 from worker.domain.replay import ReplayService

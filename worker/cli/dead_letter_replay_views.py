@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.dead_letter_text import plain
 from worker.cli.dead_letter_views import error_text, one_line_table, open_table
+from worker.cli.output import plain
 from worker.domain.replay_report import PlannedGroup, ReplayOutcome, ReplayPlan, ReplayReport, ReplayResult
 
 _MAX_ROWS = 20

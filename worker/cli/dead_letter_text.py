@@ -5,6 +5,7 @@ import re
 from datetime import datetime
 from itertools import pairwise
 
+from worker.cli.output import plain
 from worker.domain.dead_letter import LetterEvent
 from worker.domain.shipment import HistoryEvent
 
@@ -14,14 +15,6 @@ _MAX_PRETTY_BYTES = 64 * 1024
 _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 _OPENING = {"{", "["}
 _SHORT_ID = 8
-
-
-def plain(value: object) -> str:
-    """Return a value as one line of text in which every control or invisible character is an escape sequence."""
-    text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def at(time: datetime) -> str:

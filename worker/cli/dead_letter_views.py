@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.dead_letter_text import ago, at, body_lines, event_line, plain
+from worker.cli.dead_letter_text import ago, at, body_lines, event_line
+from worker.cli.output import plain
 from worker.domain.dead_letter import DeadLetterRecord, LetterEvent
 from worker.domain.selection import DeadLetterGroup, DeadLetterState
 from worker.domain.shipment import HistoryEvent, Shipment

@@ -11,10 +11,11 @@ from rich.text import Text
 from worker.cli import dead_letter_views as views
 from worker.cli.dead_letter_export import export
 from worker.cli.dead_letter_filters import selecting
-from worker.cli.dead_letter_json import letter_document, print_json, shipment_document, whole_document
+from worker.cli.dead_letter_json import letter_document, shipment_document, whole_document
 from worker.cli.dead_letter_replay import replay
 from worker.cli.dead_letter_store import Letters, open_letters
 from worker.cli.dead_letter_text import shortened
+from worker.cli.output import print_json
 from worker.domain.dead_letter import DeadLetterRecord
 from worker.domain.selection import DeadLetterGroup, DeadLetterState, Selection
 from worker.domain.shipment import Shipment, shipment_id_for

@@ -13,8 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.telemetry.logs import setup_logging
-from worker.cli.dead_letter_json import print_json
-from worker.cli.dead_letter_text import plain
+from worker.cli.output import plain, print_json
 from worker.diagnosis import Diagnosis, diagnose
 from worker.finding import Verdict
 from worker.overview_words import counted

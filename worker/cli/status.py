@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 
 from infra.telemetry.logs import setup_logging
-from worker.cli.dead_letter_json import print_json
+from worker.cli.output import print_json
 from worker.cli.status_view import show
 from worker.overview import open_overview
 from worker.overview_picture import Overview

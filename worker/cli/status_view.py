@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from infra.rabbitmq.topology import WORK_QUEUE
-from worker.cli.dead_letter_text import plain
+from worker.cli.output import plain
 from worker.domain.shipment import ShipmentStatus
 from worker.overview_picture import BROKER, STORE, Overview, WorkerView
 from worker.overview_words import circuit_in_words, listed, oldest_in_words, problems, span

@@ -9,8 +9,7 @@ import click
 
 from infra.rabbitmq.topology import Difference, Topology
 from infra.telemetry.logs import setup_logging
-from worker.cli.dead_letter_json import print_json
-from worker.cli.dead_letter_text import plain
+from worker.cli.output import plain, print_json
 from worker.settings import load_settings
 from worker.topology_remedy import in_words, is_missing, remedy
 
