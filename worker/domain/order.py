@@ -13,6 +13,10 @@ DEFAULT_MAX_BODY_BYTES = 1024 * 1024
 _PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
 
 
+_WORDS = {"string_pattern_mismatch": "needs a visible character, and no control characters"}
+"""What we say instead of pydantic, by its error type."""
+
+
 class Order(BaseModel):
     """An order as it is published on `orders` with the routing key `order.placed`.
 
@@ -42,7 +46,7 @@ def parse_order(body: bytes, *, max_bytes: int = DEFAULT_MAX_BODY_BYTES) -> Orde
         return Order.model_validate(document)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc'])) or 'body'}: {problem['msg']}"
+            f"{'.'.join(map(str, problem['loc'])) or 'body'}: {_WORDS.get(problem['type'], problem['msg'])}"
             for problem in error.errors(include_url=False, include_context=False, include_input=False)[:5]
         )
         raise MalformedOrderError(problems, order_id=_valid_order_id(document)) from None
