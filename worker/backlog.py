@@ -6,6 +6,8 @@ seen empty.
 """
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from worker.domain.delivery import Delivery
@@ -24,8 +26,17 @@ class Backlog:
         """When the oldest order that this worker has in hand was published: it waits again if the worker dies."""
         return min(self._in_flight, default=None)
 
+    @contextmanager
+    def in_hand(self, delivery: Delivery) -> Iterator[None]:
+        """Note an order taken from the queue, for as long as the block handles it."""
+        self.taken(delivery)
+        try:
+            yield
+        finally:
+            self.done(delivery)
+
     def taken(self, delivery: Delivery) -> None:
-        """Note an order taken from the queue. One that has been round through a delay queue says nothing."""
+        """Note an order taken from the queue. One that has been round through a delay queue bounds nothing."""
         if delivery.published_at is None:
             return
         self._in_flight[delivery.published_at] += 1

@@ -3,7 +3,6 @@
 import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 
 from consumers.dead_letters import DeadLetterConsumer
@@ -36,24 +35,103 @@ CONSUMERS = (ORDERS, DEAD_LETTERS)
 _log = StructuredLogger("logistics.circuit")
 
 
-@dataclass(frozen=True, slots=True)
 class Worker:
-    """A wired worker; `worker.lifecycle` runs it."""
+    """A wired worker: every part it has, connected to nothing yet. `worker.lifecycle` runs it."""
 
-    name: str
-    settings: Settings
-    store: MongoStore
-    supplier: HttpSupplier
-    circuit: CircuitBreaker
-    intake: Intake
-    publisher: ConfirmedPublisher
-    subscribers: Sequence[Subscriber]
-    filing: DeadLetterFiling
-    files_dead_letters: bool
-    reports: MongoWorkerReports
-    metrics: WorkerMetrics
-    backlog: Backlog
-    depths: QueueDepths
+    def __init__(self, settings: Settings, *, consumers: Sequence[str] = CONSUMERS) -> None:
+        """Wire a worker with these consumers. Raises ConfigurationError for a missing address."""
+        self.settings = settings
+        self.name = worker_name()
+        self._amqp_url = settings.required("amqp_url")
+        self._topology = Topology(settings.retry_delays)
+        self.publisher = ConfirmedPublisher(self._amqp_url, name=f"{self.name} publish")
+        self.depths = QueueDepths(self._amqp_url, name=f"{self.name} depths")
+        self.store = MongoStore(
+            settings.required("mongodb_uri"), database=settings.mongodb_database, timeout=settings.store_timeout
+        )
+        self.reports = MongoWorkerReports(self.store)
+        self._shipments = MongoShipments(self.store)
+        self._dead_letters = MongoDeadLetters(self.store)
+        self.circuit = CircuitBreaker(
+            failure_threshold=settings.breaker_failure_threshold,
+            recovery_timeout=settings.breaker_recovery_timeout,
+            on_change=self._circuit_changed,
+        )
+        self.supplier = HttpSupplier(
+            settings.required("supplier_url"),
+            circuit=self.circuit,
+            timeout=settings.supplier_timeout,
+            connections=settings.prefetch,
+        )
+        self.intake = Intake(prefetch=settings.prefetch, circuit=self.circuit, prepare_store=self.store.ensure_indexes)
+        self.filing = DeadLetterFiling(
+            dead_letters=self._dead_letters,
+            repository=self._shipments,
+            worker_name=self.name,
+            max_body_bytes=settings.max_body_bytes,
+        )
+        self.backlog = Backlog()
+        self.subscribers: list[Subscriber] = []
+        self.metrics = WorkerMetrics(
+            version=program_version(), circuit_state=lambda: str(self.circuit.state), in_flight=self._in_flight
+        )
+        self.files_dead_letters = DEAD_LETTERS in consumers
+        if ORDERS in consumers:
+            self.intake.steer_orders(self._subscribe_orders().set_intake_limit)
+        if self.files_dead_letters:
+            self.intake.steer_other(self._subscribe_dead_letters().set_intake_limit)
+
+    def _subscribe_orders(self) -> Subscriber:
+        policy = self.settings.retry_policy
+        core = LogisticsCore(
+            repository=self._shipments,
+            supplier=self.supplier,
+            dead_letters=self._dead_letters,
+            policy=policy,
+            worker_name=self.name,
+        )
+        consumer = OrderConsumer(core=core, policy=policy, max_body_bytes=self.settings.max_body_bytes)
+
+        async def handle(delivery: Delivery) -> Outcome:
+            with self.backlog.in_hand(delivery):
+                return await consumer.handle(delivery)
+
+        settlement = Settlement(self.publisher, restore_topology=lambda: self._topology.ensure(self._amqp_url))
+        return self._subscribe(WORK_QUEUE, handle, settlement)
+
+    def _subscribe_dead_letters(self) -> Subscriber:
+        return self._subscribe(DEAD_LETTER_QUEUE, DeadLetterConsumer(filing=self.filing).handle, RequeueSettlement())
+
+    def _subscribe(
+        self, queue: str, handle: Callable[[Delivery], Awaitable[Outcome]], settlement: ISettlement
+    ) -> Subscriber:
+        async def watched(delivery: Delivery) -> Outcome:
+            outcome = await handle(delivery)
+            self.intake.watch(outcome)
+            return outcome
+
+        subscriber = Subscriber(
+            self._amqp_url,
+            queue=queue,
+            name=f"{self.name} consume {queue}",
+            topology=self._topology,
+            handle=watched,
+            settlement=settlement,
+            on_settled=self.metrics.watch(queue),
+        )
+        self.subscribers.append(subscriber)
+        return subscriber
+
+    def _in_flight(self, queue: str) -> int:
+        return sum(subscriber.in_flight for subscriber in self.subscribers if subscriber.queue == queue)
+
+    def _circuit_changed(self, state: CircuitState) -> None:
+        if state is CircuitState.OPEN:
+            seconds = round(self.circuit.retry_after, 1)
+            _log.warning("circuit.open", seconds=seconds, why=self.circuit.last_failure)
+        else:
+            _log.info(f"circuit.{state}")
+        self.intake.circuit_changed()
 
 
 def program_version() -> str:
@@ -64,102 +142,3 @@ def program_version() -> str:
 def worker_name() -> str:
     """Return a name for this process that no other worker has."""
     return f"{socket.gethostname()}-{os.getpid()}"
-
-
-def build_worker(settings: Settings, *, consumers: Sequence[str] = CONSUMERS) -> Worker:
-    """Wire a worker with these consumers. Nothing connects yet. Raises ConfigurationError."""
-    amqp_url, name = settings.required("amqp_url"), worker_name()
-    store = MongoStore(
-        settings.required("mongodb_uri"), database=settings.mongodb_database, timeout=settings.store_timeout
-    )
-    shipments, dead_letters = MongoShipments(store), MongoDeadLetters(store)
-    topology, publisher = Topology(settings.retry_delays), ConfirmedPublisher(amqp_url, name=f"{name} publish")
-
-    circuit = CircuitBreaker(
-        failure_threshold=settings.breaker_failure_threshold,
-        recovery_timeout=settings.breaker_recovery_timeout,
-        on_change=lambda state: _circuit_changed(state, circuit, intake),
-    )
-    intake = Intake(prefetch=settings.prefetch, circuit=circuit, prepare_store=store.ensure_indexes)
-    supplier = HttpSupplier(
-        settings.required("supplier_url"),
-        circuit=circuit,
-        timeout=settings.supplier_timeout,
-        connections=settings.prefetch,
-    )
-    policy = settings.retry_policy
-    core = LogisticsCore(
-        repository=shipments, supplier=supplier, dead_letters=dead_letters, policy=policy, worker_name=name
-    )
-    filing = DeadLetterFiling(
-        dead_letters=dead_letters, repository=shipments, worker_name=name, max_body_bytes=settings.max_body_bytes
-    )
-
-    backlog = Backlog()
-    subscribers: list[Subscriber] = []
-    metrics = WorkerMetrics(
-        version=program_version(),
-        circuit_state=lambda: str(circuit.state),
-        in_flight=lambda queue: sum(s.in_flight for s in subscribers if s.queue == queue),
-    )
-
-    def subscribe(queue: str, handle: Callable[[Delivery], Awaitable[Outcome]], settlement: ISettlement) -> Subscriber:
-        count = metrics.watch(queue)
-
-        async def watched(delivery: Delivery) -> Outcome:
-            if queue != WORK_QUEUE:
-                outcome = await handle(delivery)
-            else:
-                backlog.taken(delivery)
-                try:
-                    outcome = await handle(delivery)
-                finally:
-                    backlog.done(delivery)
-            intake.watch(outcome)
-            return outcome
-
-        subscriber = Subscriber(
-            amqp_url,
-            queue=queue,
-            name=f"{name} consume {queue}",
-            topology=topology,
-            handle=watched,
-            settlement=settlement,
-            on_settled=count,
-        )
-        subscribers.append(subscriber)
-        return subscriber
-
-    if ORDERS in consumers:
-        order_consumer = OrderConsumer(core=core, policy=policy, max_body_bytes=settings.max_body_bytes)
-        settlement = Settlement(publisher, restore_topology=lambda: topology.ensure(amqp_url))
-        intake.steer_orders(subscribe(WORK_QUEUE, order_consumer.handle, settlement).set_intake_limit)
-    if DEAD_LETTERS in consumers:
-        dead_letter_consumer = DeadLetterConsumer(filing=filing)
-        intake.steer_other(
-            subscribe(DEAD_LETTER_QUEUE, dead_letter_consumer.handle, RequeueSettlement()).set_intake_limit
-        )
-    return Worker(
-        name=name,
-        settings=settings,
-        store=store,
-        supplier=supplier,
-        circuit=circuit,
-        intake=intake,
-        publisher=publisher,
-        subscribers=subscribers,
-        filing=filing,
-        files_dead_letters=DEAD_LETTERS in consumers,
-        reports=MongoWorkerReports(store),
-        metrics=metrics,
-        backlog=backlog,
-        depths=QueueDepths(amqp_url, name=f"{name} depths"),
-    )
-
-
-def _circuit_changed(state: CircuitState, circuit: CircuitBreaker, intake: Intake) -> None:
-    if state is CircuitState.OPEN:
-        _log.warning("circuit.open", seconds=round(circuit.retry_after, 1), why=circuit.last_failure)
-    else:
-        _log.info(f"circuit.{state}")
-    intake.circuit_changed()

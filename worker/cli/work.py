@@ -5,7 +5,7 @@ import asyncio
 import click
 
 from infra.telemetry.logs import setup_logging
-from worker.bootstrap import CONSUMERS, build_worker
+from worker.bootstrap import CONSUMERS, Worker
 from worker.lifecycle import run_worker
 from worker.settings import Settings, load_settings
 
@@ -44,4 +44,4 @@ def work(consumers: tuple[str, ...]) -> None:
 
 
 async def _run(settings: Settings, consumers: tuple[str, ...]) -> None:
-    await run_worker(build_worker(settings, consumers=consumers))
+    await run_worker(Worker(settings, consumers=consumers))
