@@ -29,7 +29,12 @@ class DeadLetterConsumer:
         with trace_scope(letter.trace_id):
             shipment_id = shipment_id_for(letter.order_id) if letter.order_id is not None else None
             log_fields_ctx.set(
-                {"order_id": letter.order_id, "shipment_id": shipment_id, "attempt": len(letter.attempts)}
+                {
+                    "trace_id": letter.trace_id,
+                    "order_id": letter.order_id,
+                    "shipment_id": shipment_id,
+                    "attempt": len(letter.attempts),
+                }
             )
             _log.info(
                 "dead_letter.filed",

@@ -32,6 +32,7 @@ class OrderConsumer:
         with trace_scope(state.trace.trace_id, state.trace):
             log_fields_ctx.set(
                 {
+                    "trace_id": state.trace.trace_id,  # settlement's lines come after the scope
                     "order_id": order_id,
                     "shipment_id": shipment_id_for(order_id) if order_id is not None else None,
                     "attempt": state.attempt + 1,

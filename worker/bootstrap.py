@@ -63,7 +63,7 @@ class Worker:
             timeout=settings.supplier_timeout,
             connections=settings.prefetch,
         )
-        self.intake = Intake(prefetch=settings.prefetch, circuit=self.circuit, prepare_store=self.store.ensure_indexes)
+        self.intake = Intake(prefetch=settings.prefetch, circuit=self.circuit, prepare_store=self.store.prepare)
         self.filing = DeadLetterFiling(
             dead_letters=self._dead_letters,
             repository=self._shipments,

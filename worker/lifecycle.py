@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ _DEFAULT_HEALTH = ("127.0.0.1", 8081)
 _REPORT_EVERY = 2.0
 _SWEEP_EVERY = 30.0
 _RESTART_PAUSE = 2.0
+_STORE_CLOSE_TIMEOUT = 2.0
 
 _log = StructuredLogger("logistics.worker")
 
@@ -55,7 +57,8 @@ async def run_worker(worker: Worker) -> None:
         await background.stop()
         await _close(worker, health)
     for task in consuming:
-        task.result()
+        if not task.cancelled():
+            task.result()
 
 
 async def _drain(worker: Worker, consuming: list[asyncio.Task[None]]) -> None:
@@ -84,9 +87,16 @@ async def _close(worker: Worker, health: HealthServer) -> None:
     except BrokerUnavailableError as error:
         _log.debug("broker.close_failed", error=str(error))
     await worker.supplier.close()
-    worker.store.close()
+    await _close_store(worker)
     await health.stop()
     _log.info("worker.stopped")
+
+
+async def _close_store(worker: Worker) -> None:
+    """Close the store's connections; not for long, a store that hangs must not keep us."""
+    closing = threading.Thread(target=worker.store.close, daemon=True)
+    closing.start()
+    await asyncio.to_thread(closing.join, _STORE_CLOSE_TIMEOUT)
 
 
 async def _report(worker: Worker, health: str) -> None:

@@ -9,7 +9,7 @@ from bson import Binary
 from pymongo import DESCENDING, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
-from infra.mongodb.documents import event_document, event_from, letter_event_from, safe_value
+from infra.mongodb.documents import event_document, event_from, letter_event_from, original_value, safe_value
 from infra.mongodb.group_commit import GroupCommit
 from infra.mongodb.large_bodies import LargeBodies
 from infra.mongodb.store import Document, MongoStore, store_errors
@@ -236,6 +236,7 @@ def _letter_from(document: Document) -> DeadLetterRecord:
             "id": document["_id"],
             "state": DeadLetterState(document["state"]),
             "body": bytes(document.get("body", b"")),
+            "headers": original_value(document["headers"]),
             "error_chain": tuple(document.get("error_chain", ())),
             "attempts": tuple(event_from(attempt) for attempt in document.get("attempts", ())),
             "filed": tuple(document.get("filed", ())),

@@ -11,6 +11,8 @@ from worker.domain.shipment import HistoryEvent
 
 _INT64 = 2**63
 _MAX_DEPTH = 20
+_REFERENCE = "$ref"
+_ESCAPED_REFERENCE = "\uff04ref"
 
 
 def event_document(event: HistoryEvent) -> dict[str, Any]:
@@ -53,5 +55,17 @@ def safe_value(value: object, *, depth: int = 0) -> Any:
 
 
 def safe_key(key: str) -> str:
-    """Return a field name without NUL, which BSON forbids."""
+    """Return a field name as BSON can hold it: without NUL, and not `$ref`, which would come back as a DBRef."""
+    if key == _REFERENCE:
+        return _ESCAPED_REFERENCE
     return key.replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode("utf-8")
+
+
+def original_value(value: object) -> Any:
+    """Return what `safe_value` made of a header, with its escaped names as they were."""
+    if isinstance(value, Mapping):
+        names = ((_REFERENCE if key == _ESCAPED_REFERENCE else key, item) for key, item in value.items())
+        return {name: original_value(item) for name, item in names}
+    if isinstance(value, list):
+        return [original_value(item) for item in value]
+    return value

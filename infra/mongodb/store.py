@@ -91,6 +91,15 @@ class MongoStore:
             for name, indexes in _INDEXES.items():
                 await self._database[name].create_indexes(indexes)
 
+    async def prepare(self) -> None:
+        """Return when the store can be worked with: indexes there, and a majority that takes writes.
+
+        Raises StoreUnavailableError.
+        """
+        await self.ensure_indexes()
+        with store_errors():
+            await self._database["workers"].delete_one({"_id": "nobody"})  # waits for a majority, changes nothing
+
     def close(self) -> None:
         """Close every connection."""
         self._client.close()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.exceptions import ChannelInvalidStateError
 from aio_pika.message import IncomingMessage
 
 from infra.rabbitmq.connection import BROKER_ERRORS
@@ -50,7 +51,7 @@ class Settlement:
     ) -> bool:
         pause = _FIRST_PAUSE
         like = message if isinstance(message, IncomingMessage) else None
-        while not message.channel.is_closed:
+        while not _is_gone(message):
             try:
                 await self._publisher.publish(
                     exchange=exchange, routing_key=key, body=message.body, headers=headers, like=like
@@ -82,6 +83,14 @@ class RequeueSettlement:
             await acknowledge(message)
         else:
             await give_back(message)
+
+
+def _is_gone(message: AbstractIncomingMessage) -> bool:
+    """Whether the delivery's channel is closed; asked for a closed channel, the library raises."""
+    try:
+        return message.channel.is_closed
+    except ChannelInvalidStateError:
+        return True
 
 
 async def give_back(message: AbstractIncomingMessage) -> None:

@@ -6,10 +6,12 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC
 from typing import Protocol
 
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aiormq.abc import AbstractChannel as UnderlayChannel
+from aiormq.abc import DeliveredMessage
 
 from infra.rabbitmq.connection import CONNECT_TIMEOUT, broker_errors, close_quietly, connect
-from infra.rabbitmq.lenient import is_decode_error
+from infra.rabbitmq.lenient import is_decode_error, readable_message
 from infra.rabbitmq.settlement import give_back
 from infra.rabbitmq.topology import Topology
 from worker.domain.delivery import Delivery
@@ -21,6 +23,7 @@ _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 10.0
 _TICK = 2.0
 _DEAF_AFTER = 25.0
+_CANCEL_TIMEOUT = 2.0
 
 _log = StructuredLogger("logistics.subscriber")
 
@@ -67,6 +70,7 @@ class Subscriber:
         self._channel: AbstractChannel | None = None
         self._connected = False
         self._lenient = False
+        self._has_declared = False
         self._last_sound = time.monotonic()
 
     @property
@@ -92,7 +96,7 @@ class Subscriber:
 
     async def run(self) -> None:
         """Consume until `stop`. Raises TopologyMismatchError when the broker's queues differ at the first look."""
-        pause, first = _FIRST_PAUSE, True
+        pause = _FIRST_PAUSE
         while not self._is_over():
             started = time.monotonic()
             try:
@@ -100,10 +104,9 @@ class Subscriber:
             except BrokerUnavailableError as error:
                 _log.warning("broker.unreachable", queue=self.queue, error=str(error), next_try_in=pause)
             except LogisticsError as error:
-                if first:
+                if not self._has_declared:
                     raise
                 _log.error("broker.differs", queue=self.queue, error=str(error), next_try_in=pause)
-            first = False
             self._wake.clear()
             if self._is_over():
                 return
@@ -120,12 +123,10 @@ class Subscriber:
         self._stopping = True
         self._wanted = 0
         self._wake.set()
+        end = time.monotonic() + deadline
+        while (left := end - time.monotonic()) > 0 and self._is_busy(since=end - deadline):
+            await asyncio.wait(set(self._tasks) or {asyncio.create_task(asyncio.sleep(0.02))}, timeout=min(left, 0.5))
         pending = set(self._tasks)
-        if pending:
-            _, pending = await asyncio.wait(pending, timeout=deadline)
-            late = set(self._tasks)  # a delivery that arrived before the consumer was gone
-            if late - pending and not pending:
-                _, pending = await asyncio.wait(late, timeout=1.0)
         for task in pending:
             task.cancel()
         if pending:
@@ -138,25 +139,27 @@ class Subscriber:
         connection = await connect(self._url, name=self._name, lenient=self._lenient)
         try:
             await self._topology.declare(connection)
+            self._has_declared = True
             with broker_errors():
                 async with asyncio.timeout(CONNECT_TIMEOUT):
-                    queue = await self._open(connection)
+                    channel = await self._open(connection)
                 self._connected = True
                 _log.info("broker.connected", queue=self.queue)
-                await self._reconcile(queue)
+                await self._reconcile(channel)
         finally:
             self._connected, self._consumer_tag, self._consuming_with = False, None, 0
             await close_quietly(connection)
 
-    async def _open(self, connection: AbstractConnection) -> AbstractQueue:
+    async def _open(self, connection: AbstractConnection) -> UnderlayChannel:
         channel = await connection.channel(publisher_confirms=False)
         channel.close_callbacks.add(self._on_channel_closed)
+        self._channel = channel
+        # The library's own channel below: its consume hands over every delivery, the one above drops odd ones.
         underlay = await channel.get_underlay_channel()
         underlay.on_consumer_cancel_callbacks.add(self._on_consumer_cancelled)
-        self._channel = channel
-        return await channel.get_queue(self.queue, ensure=False)
+        return underlay
 
-    async def _reconcile(self, queue: AbstractQueue) -> None:
+    async def _reconcile(self, channel: UnderlayChannel) -> None:
         """Keep the consumer as it is wanted; return when the session is over."""
         while not self._channel_is_closed():
             self._wake.clear()
@@ -164,7 +167,7 @@ class Subscriber:
                 return
             if self._consuming_with != self._wanted:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
-                    await self._apply(queue)
+                    await self._apply(channel)
                 continue  # a stop that waited for this goes on at once, not a tick later
             if self._wanted and self._consumer_tag is None:
                 raise BrokerUnavailableError("the broker cancelled the consumer")
@@ -172,17 +175,19 @@ class Subscriber:
             await self._sleep(_TICK)
         raise BrokerUnavailableError("the channel was closed")
 
-    async def _apply(self, queue: AbstractQueue) -> None:
+    async def _apply(self, channel: UnderlayChannel) -> None:
         if self._consumer_tag is not None:
             tag, self._consumer_tag = self._consumer_tag, None
-            await queue.cancel(tag)
+            await channel.basic_cancel(tag)
         limit, self._consuming_with = self._wanted, 0
         if limit:
-            channel = self._channel
-            if channel is not None:
-                await channel.set_qos(prefetch_count=limit)
-            self._consumer_tag = str(await queue.consume(self._on_message))
+            await channel.basic_qos(prefetch_count=limit)
+            self._consumer_tag = (await channel.basic_consume(self.queue, self._on_message)).consumer_tag
         self._consuming_with = limit
+
+    def _is_busy(self, *, since: float) -> bool:
+        """Whether there is something to wait for: deliveries, or for a moment the end of the consumer."""
+        return bool(self._tasks) or (self._consuming_with > 0 and time.monotonic() - since < _CANCEL_TIMEOUT)
 
     def _is_over(self) -> bool:
         return self._stopping
@@ -207,9 +212,9 @@ class Subscriber:
         self._consumer_tag = None
         self._wake.set()
 
-    async def _on_message(self, message: AbstractIncomingMessage) -> None:
+    async def _on_message(self, raw: DeliveredMessage) -> None:
         # A closing channel cancels this callback, so the work happens in a task of our own.
-        task = asyncio.create_task(self._work(message))
+        task = asyncio.create_task(self._work(readable_message(raw)))
         self._tasks.add(task)
         task.add_done_callback(self._forget)
 

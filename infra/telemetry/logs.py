@@ -5,9 +5,9 @@ import json
 import logging
 import queue
 import sys
+import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from logging.handlers import QueueHandler, QueueListener
 from typing import Any, TextIO
 
@@ -21,13 +21,15 @@ _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICA
 # These libraries tell of a lost connection in several lines with tracebacks; we tell it in one.
 _NOISY = ("aio_pika", "aiormq", "pymongo", "motor", "asyncio", "aiohttp.access", "aiobreaker")
 _MAX_FIELD = 2000
+_MAX_WAITING = 100_000
+_LAST_LINES_TIMEOUT = 2.0
 
 
-def setup_logging(level: str, *, stream: TextIO | None = None) -> Callable[[], None]:
+def setup_logging(level: str, *, stream: TextIO | None = None) -> Callable[[], bool]:
     """Send every log line to `stream` (standard error), off the caller's path.
 
-    On a terminal as coloured text, else as one JSON object a line. Returns what writes the last lines and stops;
-    the end of the process calls it, too.
+    On a terminal as coloured text, else as one JSON object a line. Returns what writes the last lines and stops; it
+    says whether it could, in two seconds: nobody may be reading the stream.
     """
     stream = stream or sys.stderr
     writer = logging.StreamHandler(stream)
@@ -36,15 +38,21 @@ def setup_logging(level: str, *, stream: TextIO | None = None) -> Callable[[], N
     entry = _Entry(lines)
     listener = QueueListener(lines, writer)
     listener.start()
-    ending = ExitStack()
-    ending.callback(listener.stop)
-    atexit.register(ending.close)
+    ending = threading.Thread(target=listener.stop, name="log-ending", daemon=True)
+
+    def write_last_lines() -> bool:
+        if ending.ident is None:
+            ending.start()
+        ending.join(_LAST_LINES_TIMEOUT)
+        return not ending.is_alive()
+
+    atexit.register(write_last_lines)
     root = logging.getLogger()
     root.handlers = [entry]
     root.setLevel(level)
     for name in _NOISY:
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    return ending.close
+    return write_last_lines
 
 
 def json_formatter() -> logging.Formatter:
@@ -73,6 +81,12 @@ class _Entry(QueueHandler):
 
     def __init__(self, lines: "queue.SimpleQueue[logging.LogRecord]") -> None:
         super().__init__(lines)
+        self._lines = lines
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Hand the line to the thread; drop it when nobody has read the stream for a hundred thousand lines."""
+        if self._lines.qsize() < _MAX_WAITING:
+            self._lines.put(record)
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         """Add the context's fields. (The stock version formats here and loses the traceback's structure.)"""

@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 
-from tests.support.system import System, eventually
+from tests.support.system import PROJECT, System, eventually
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -141,7 +144,8 @@ async def test_a_lost_binding_is_restored_and_the_retry_that_found_it_is_not_los
     system.supplier.change(rules=[{"match": "o-*", "fail_first": 1}])
     await system.publish_order("o-1")
     await system.shipped("o-1")
-    assert worker.events("settlement.held")[0]["order_id"] == "o-1"
+    held = worker.events("settlement.held")[0]
+    assert (held["order_id"], held["trace_id"]) == ("o-1", system.supplier.requests("o-1")[0]["trace_id"])
     assert len(system.supplier.requests("o-1")) == 2
 
 
@@ -183,6 +187,21 @@ async def test_a_second_signal_ends_the_worker_at_once(system: System) -> None:
     assert await worker.terminate(timeout=1.0) == 128 + 15
 
 
+async def test_a_worker_whose_log_nobody_reads_works_and_ends(system: System) -> None:
+    worker = _start_unread(system.environment())
+    try:
+        await eventually(lambda: system.db.workers.count_documents({}) > 0)
+        orders = [f"o-{number}" for number in range(800)]  # their lines are more than a pipe holds
+        for order in orders:
+            await system.publish_order(order)
+        await system.shipped(*orders)
+        worker.terminate()
+        assert await asyncio.to_thread(worker.wait, 20) == 0
+    finally:
+        worker.kill()
+        worker.communicate()
+
+
 async def test_health_and_metrics_answer_over_http(system: System) -> None:
     worker = await system.start_worker()
     health = worker.events("worker.started")[0]["health"]
@@ -194,6 +213,11 @@ async def test_health_and_metrics_answer_over_http(system: System) -> None:
     assert status == 200
     assert 'logistics_deliveries_total{detail="shipped",outcome="ack",queue="orders.work"} 1.0' in page
     assert 'logistics_circuit_state{state="closed"} 1.0' in page
+
+
+def _start_unread(environment: dict[str, str]) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "worker", "worker"]
+    return subprocess.Popen(command, env={**os.environ, **environment}, cwd=PROJECT, stderr=subprocess.PIPE)
 
 
 async def _all_settled(system: System) -> bool:

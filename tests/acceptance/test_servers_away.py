@@ -180,3 +180,11 @@ def connected(worker: WorkerProcess, queue: str) -> list[dict[str, object]]:
 def last_reports(system: System) -> list[datetime]:
     """When each worker said last that it is there."""
     return [report["seen_at"] for report in system.db.workers.find({"stopped": {"$ne": True}})]
+
+
+async def test_a_worker_ends_in_good_order_while_the_broker_is_silent(system: System) -> None:
+    async with proxy_to_broker(system.amqp_url) as proxy:
+        worker = await system.start_worker(LOGISTICS_AMQP_URL=proxy.url)
+        proxy.hold()
+        assert await worker.terminate(timeout=25) == 0
+        assert "Traceback" not in worker.log.read_text()

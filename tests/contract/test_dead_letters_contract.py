@@ -321,3 +321,12 @@ async def test_letters_that_change_state_while_they_are_searched_are_yielded_at_
         seen.append(letter.id)
         await store.claim_for_replay(letter.id, replay_id="r", by="anna", now=NOW)
     assert len(seen) == len(set(seen)) == 150
+
+
+async def test_headers_that_look_like_a_database_reference_come_back_as_they_were(store: Store) -> None:
+    headers = {"$ref": "orders", "$id": 1, "table": {"$ref": "x", "$id": [{"$ref": "y"}]}, "$where": "1"}
+    letter = a_letter(headers=headers)
+    await put(store, letter)
+    found = await store.get(letter.id)
+    assert found is not None
+    assert found.headers == headers

@@ -9,6 +9,7 @@ from tests.support.letters import NOW, a_letter
 from worker.domain.delivery import Delivery
 from worker.domain.filing import DeadLetterFiling
 from worker.domain.selection import DeadLetterState
+from worker.domain.shipment import ShipmentStatus, shipment_id_for
 
 
 def _message(order_id: str, **headers: object) -> Delivery:
@@ -49,3 +50,12 @@ async def test_copies_of_one_order_are_one_letter_and_malformed_copies_are_one_e
         await filing.file(_message("A-1"))
         await filing.file(_message("A-2", dead_letter_reason="malformed"))
     assert len(letters.letters) == 1 + 3
+
+
+async def test_an_order_dead_lettered_before_it_had_a_shipment_gets_a_failed_one() -> None:
+    letters, repository = FakeDeadLetters(), FakeRepository()
+    filing = DeadLetterFiling(dead_letters=letters, repository=repository, worker_name="w", clock=lambda: NOW)
+    await filing.file(_message("A-1", dead_letter_reason="unknown"))
+    assert repository.shipments[shipment_id_for("A-1")].status is ShipmentStatus.FAILED
+    await filing.file(Delivery(b'{"order_id": "B-2"}', {}, message_id="m"))
+    assert shipment_id_for("B-2") not in repository.shipments

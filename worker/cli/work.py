@@ -1,6 +1,7 @@
 """`logistics worker`."""
 
 import asyncio
+import os
 
 import click
 
@@ -37,10 +38,13 @@ def work(consumers: tuple[str, ...]) -> None:
     """
     settings = load_settings()
     write_last_lines = setup_logging(settings.log_level)
+    code = 1
     try:
         asyncio.run(_run(settings, consumers))
+        code = 0
     finally:
-        write_last_lines()
+        if not write_last_lines():
+            os._exit(code)  # nobody reads standard error: an orderly end would wait for that for ever
 
 
 async def _run(settings: Settings, consumers: tuple[str, ...]) -> None:

@@ -19,6 +19,14 @@ from worker.domain.shipment import HistoryEvent
 
 _MAX_FILED = 50
 _MAX_HISTORY = 100
+_BROKER_ERRORS: dict[str, str] = {
+    DeadLetterReason.DELIVERY_LIMIT: "DeliveryLimitExceeded",
+    DeadLetterReason.EXPIRED: "MessageExpired",
+}
+_BROKER_REASONS = {
+    "delivery_limit": (DeadLetterReason.DELIVERY_LIMIT, "the broker gave up on it"),
+    "expired": (DeadLetterReason.EXPIRED, "the message's own expiration passed"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +104,7 @@ def dead_letter_from(delivery: Delivery, *, order_id: str | None, now: datetime)
     state = MessageState.read(delivery, order_id=order_id)
     headers = delivery.headers
     reason, broker_error = _reason_of(headers)
-    error_type = _text(headers.get("error_type")) if broker_error is None else "DeliveryLimitExceeded"
+    error_type = _text(headers.get("error_type")) if broker_error is None else _BROKER_ERRORS[reason]
     error_message = _text(headers.get("error_message")) if broker_error is None else broker_error
     chain = headers.get("error_chain")
     failed_at = datetime.fromtimestamp(state.first_failed_at / 1000, UTC) if state.first_failed_at else now
@@ -138,12 +146,10 @@ def _reason_of(headers: Mapping[str, object]) -> tuple[str, str | None]:
     """
     if "dead_letter_reason" not in headers:
         deaths = headers.get("x-death")
-        for death in deaths if isinstance(deaths, list) else []:
-            if isinstance(death, Mapping) and str(death.get("reason")) == "delivery_limit":
-                return (
-                    DeadLetterReason.DELIVERY_LIMIT,
-                    f"the broker gave up on it in the queue {death.get('queue')!s:.200}",
-                )
+        last = deaths[0] if isinstance(deaths, list) and deaths else None  # the newest comes first
+        if isinstance(last, Mapping) and _text(last.get("reason")) in _BROKER_REASONS:
+            reason, words = _BROKER_REASONS[_text(last.get("reason"))]
+            return reason, f"{words} in the queue {_text(last.get('queue'))[:200]}"
         return DeadLetterReason.UNKNOWN, None
     given = _text(headers["dead_letter_reason"])
     return (DeadLetterReason(given) if given in set(DeadLetterReason) else DeadLetterReason.UNKNOWN), None

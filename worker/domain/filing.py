@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from worker.domain.core import utc_now
 from worker.domain.dead_letter import DeadLetterRecord, dead_letter_from
 from worker.domain.delivery import Delivery
-from worker.domain.errors import ShipmentAlreadySettledError
+from worker.domain.errors import MalformedOrderError, ShipmentAlreadySettledError
 from worker.domain.log import StructuredLogger
-from worker.domain.order import DEFAULT_MAX_BODY_BYTES, readable_order_id
+from worker.domain.order import DEFAULT_MAX_BODY_BYTES, parse_order, readable_order_id
 from worker.domain.outcome import DeadLetterReason
 from worker.domain.ports import IDeadLetters, IRepository
 from worker.domain.shipment import HistoryEvent, Shipment, ShipmentStatus, shipment_id_for
@@ -51,7 +51,7 @@ class DeadLetterFiling:
         letter = letter.with_attempts(self._attempts(letter, shipment if concerns_shipment else None))
         stored = await self._store(letter)
         if order_id is not None and concerns_shipment:
-            await self._agree_with_shipment(stored, order_id)
+            await self._agree_with_shipment(stored, order_id, delivery.body)
         return stored
 
     async def reopen_abandoned(self) -> int:
@@ -77,13 +77,16 @@ class DeadLetterFiling:
             existing = await self._dead_letters.insert(letter)
         return letter
 
-    async def _agree_with_shipment(self, letter: DeadLetterRecord, order_id: str) -> None:
+    async def _agree_with_shipment(self, letter: DeadLetterRecord, order_id: str, body: bytes) -> None:
         """Mark the shipment FAILED, or the letter resolved when the order was shipped meanwhile.
 
         The shipping side writes SHIPPED first and looks for letters then; this side writes the letter first and
-        looks at the shipment then. So at least one of the two sees the other.
+        looks at the shipment then. So at least one of the two sees the other. An order that never got as far as a
+        shipment gets a FAILED one, which tells whoever ships it later that there is a letter.
         """
         shipment = await self._repository.find_shipment(shipment_id_for(order_id))
+        if shipment is None:
+            shipment = await self._start_shipment(letter, body)
         if shipment is None:
             return
         try:
@@ -97,6 +100,14 @@ class DeadLetterFiling:
                 order_id=order_id, letter_id=letter.id, replay_id=letter.replay_id, now=self._clock()
             )
             _log.info("dead_letter.resolved_already", order_id=order_id, dead_letter_id=letter.id)
+
+    async def _start_shipment(self, letter: DeadLetterRecord, body: bytes) -> Shipment | None:
+        try:
+            order = parse_order(body, max_bytes=self._max_body_bytes)
+        except MalformedOrderError:
+            return None  # it names an order, but is none
+        new = Shipment.for_order(order.order_id, order.destination, trace_id=letter.trace_id, now=self._clock())
+        return await self._repository.start_shipment(new)
 
     def _attempts(self, letter: DeadLetterRecord, shipment: Shipment | None) -> tuple[HistoryEvent, ...]:
         """Return one entry a try: the shipment's failed tries, or the one thing that is known."""

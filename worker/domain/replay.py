@@ -27,6 +27,7 @@ from worker.domain.replay_report import (
     outcome_of,
 )
 from worker.domain.selection import DeadLetterState, Selection
+from worker.domain.shipment import describe_error
 
 IN_FLIGHT = 20
 """Letters that are being sent at once: enough to share the store's and the broker's waits, few to lose sight of."""
@@ -186,6 +187,8 @@ class ReplayService:
             return Replayed(letter.id, ReplayResult.UNKNOWN, replay_id, str(error))
         except PublishError as error:
             return await self._not_sent(run, letter.id, replay_id, str(error))
+        except Exception as error:  # noqa: BLE001 - one odd letter must not end the run of the others
+            return await self._not_sent(run, letter.id, replay_id, describe_error(error))
         try:
             await self._dead_letters.confirm_replay(letter.id, replay_id=replay_id, now=self._clock())
         except StoreUnavailableError as error:
