@@ -2,6 +2,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 
+PYTHON3 ?= python3
+export PYTHON3
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 LOGISTICS := $(VENV)/bin/logistics
@@ -42,8 +44,8 @@ install: $(INSTALLED) ## Make the virtualenv with pinned packages; the command i
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@infra/local/install.sh venv
-	@echo "install: making $(VENV) with pinned packages"
-	@python3 -m venv $(VENV)
+	@echo "install: making $(VENV) with pinned packages (about half a minute)"
+	@$(PYTHON3) -m venv $(VENV)
 	@$(PYTHON) -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev,local]'
 	@touch $(INSTALLED)
 

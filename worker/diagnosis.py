@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from infra.mongodb.probe import check_write
 from infra.mongodb.store import MongoStore
 from infra.rabbitmq.probe import BrokerIdentity, identify_broker
-from infra.rabbitmq.topology import Topology
+from infra.rabbitmq.topology import OLDEST_RABBITMQ, Topology
 from infra.supplier.probe import probe_supplier
 from worker.domain.errors import BrokerUnavailableError, LogisticsError
 from worker.finding import Finding, Verdict
@@ -21,7 +21,6 @@ _PATIENCE = 5.0
 """Seconds for one check."""
 _STORE_TIMEOUT = 4.0
 _SUPPLIER_TIMEOUT = 4.0
-_OLDEST_RABBITMQ = (3, 10)
 _SETTING = {"broker": "amqp_url", "topology": "amqp_url", "store": "mongodb_uri", "supplier": "supplier_url"}
 
 Check = Callable[[Settings], Awaitable[list[Finding]]]
@@ -144,7 +143,7 @@ def _judge_broker(identity: BrokerIdentity) -> Finding:
     numbers = re.match(r"(\d+)\.(\d+)", identity.version)
     if identity.product != "RabbitMQ" or numbers is None:
         return Finding("broker", Verdict.WARNING, f"{name}: not known here", "RabbitMQ 3.10 or later is what it needs")
-    if (int(numbers[1]), int(numbers[2])) < _OLDEST_RABBITMQ:
+    if (int(numbers[1]), int(numbers[2])) < OLDEST_RABBITMQ:
         text = f"{name}: its quorum queues cannot do what is needed"
         return Finding("broker", Verdict.PROBLEM, text, "upgrade to RabbitMQ 3.10 or later")
     return Finding("broker", Verdict.OK, f"{name}: logged in")

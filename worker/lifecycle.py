@@ -21,6 +21,7 @@ _REPORT_EVERY = 2.0
 _SWEEP_EVERY = 30.0
 _RESTART_PAUSE = 2.0
 _STORE_CLOSE_TIMEOUT = 2.0
+_SAME_SIGNAL = 0.05  # seconds: timeout(1) and others signal a process and then its group, which is one wish, not two
 
 _log = StructuredLogger("logistics.worker")
 
@@ -195,11 +196,15 @@ async def _start_health(health: HealthServer, address: str | None) -> tuple[str,
 
 
 def _stop_on_signals() -> asyncio.Event:
-    stop = asyncio.Event()
+    stop, first_at = asyncio.Event(), 0.0
 
     def on_signal(number: int) -> None:
+        nonlocal first_at
         if stop.is_set():
-            os._exit(128 + number)
+            if time.monotonic() - first_at > _SAME_SIGNAL:
+                os._exit(128 + number)
+            return
+        first_at = time.monotonic()
         _log.info("worker.signal", signal=signal.Signals(number).name)
         stop.set()
 

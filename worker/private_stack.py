@@ -6,6 +6,8 @@ from pathlib import Path
 from worker.demo.stack import Stack
 
 DATA_DIR_VARIABLE = "LOGISTICS_DATA_DIR"
+HEALTH_VARIABLE = "LOGISTICS_HEALTH_ADDR"
+"""Where the stack's own worker answers: no other worker can."""
 _DEFAULT_DATA_DIR = ".logistics"
 
 
@@ -25,4 +27,4 @@ def private_environment(environment: Mapping[str, str]) -> dict[str, str]:
     Without the health address, which the stack's own worker has.
     """
     found = up_stack(environment).environment() or {}
-    return {name: value for name, value in found.items() if name != "LOGISTICS_HEALTH_ADDR"}
+    return {name: value for name, value in found.items() if name != HEALTH_VARIABLE}

@@ -18,7 +18,7 @@ has_libcurl() {
     done
     return 1
 }
-has_venv() { python3 -I -S -c 'import ensurepip, venv' 2>/dev/null; }
+has_venv() { "${PYTHON3:-python3}" -I -S -c 'import ensurepip, venv' 2>/dev/null; }
 
 missing_packages() {
     has_venv || echo python3-venv
@@ -69,6 +69,9 @@ switch_off_system_node() {
     done
 }
 
+PYTHON3=${PYTHON3:-python3}
+"$PYTHON3" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' ||
+    fail "Python 3.11, 3.12 or 3.13 is needed, and $PYTHON3 is $("$PYTHON3" --version 2>&1): make PYTHON3=python3.12 …"
 missing=$(missing_packages)
 [ -n "$missing" ] || { say "everything is there"; exit 0; }
 command -v apt-get >/dev/null || fail "cannot install$(printf ' %s' $missing): this system has no apt-get." \
@@ -79,6 +82,11 @@ say "updating the package lists"
 apt update || { sleep 5; apt update; } || fail "apt-get update failed: check the network and the package sources"
 # Ubuntu 24.04 and Debian 13 renamed the library for their 64-bit time_t.
 [ -z "$(apt-cache search --names-only '^libcurl4t64$')" ] || missing=$(echo "$missing" | sed 's/^libcurl4$/libcurl4t64/')
+case $missing in *rabbitmq-server*)
+    offered=$(apt-cache policy rabbitmq-server | sed -n 's/^ *Candidate: *//p')
+    dpkg --compare-versions "$offered" ge 3.10 || fail "this system offers RabbitMQ $offered, and 3.10 or later is" \
+        "needed: use a server of your own (set LOGISTICS_AMQP_URL) or Debian 12, Ubuntu 24.04 or newer" ;;
+esac
 forbid_service_starts
 say "installing$(printf ' %s' $missing)"
 apt install -y --no-install-recommends $missing || fail "apt-get install failed: see the lines above"

@@ -17,6 +17,8 @@ DEAD_LETTER_EXCHANGE = "orders.dead-letter"
 WORK_QUEUE = "orders.work"
 DEAD_LETTER_QUEUE = "orders.dlq"
 PLACED_KEY = "order.placed"
+OLDEST_RABBITMQ = (3, 10)
+"""The first with a message TTL and at-least-once dead-lettering for quorum queues."""
 
 _SAFE_QUEUE = {"x-queue-type": "quorum", "x-overflow": "reject-publish"}
 # Dead-lettering by the broker waits for the target queue's confirm, too.
@@ -85,6 +87,7 @@ class Topology:
         Raises TopologyMismatchError when something of that name exists with other arguments, BrokerUnavailableError
         when the broker does not answer. Use a connection that does not restore itself: it would try for ever.
         """
+        refuse_old_broker(connection)
         with broker_errors():
             channel = await connection.channel()
             try:
@@ -122,6 +125,14 @@ class Topology:
             return differences
         finally:
             await connection.close()
+
+
+def refuse_old_broker(connection: AbstractConnection) -> None:
+    """Raise TopologyMismatchError for a RabbitMQ before 3.10: its quorum queues know no TTL, so no delay ever ends."""
+    version = str(connection.transport.connection.server_properties.get("version")) if connection.transport else ""
+    match = re.match(r"(\d+)\.(\d+)", version)
+    if match is not None and (int(match[1]), int(match[2])) < OLDEST_RABBITMQ:
+        raise TopologyMismatchError(f"RabbitMQ {version} is too old: retries need 3.10 or later")
 
 
 def describe_mismatch(text: str) -> str:

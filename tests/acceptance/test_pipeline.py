@@ -184,7 +184,19 @@ async def test_a_second_signal_ends_the_worker_at_once(system: System) -> None:
     await eventually(lambda: system.supplier.stats()["in_flight"] == 1)
     worker.process.terminate()
     await eventually(lambda: worker.events("worker.draining"))
+    await asyncio.sleep(0.1)
     assert await worker.terminate(timeout=1.0) == 128 + 15
+
+
+async def test_two_signals_in_one_breath_are_one_wish_to_drain(system: System) -> None:
+    """As timeout(1) sends them: to the process, and at once to its group."""
+    system.supplier.change(latency=0.5)
+    worker = await system.start_worker()
+    await system.publish_order("o-1")
+    await eventually(lambda: system.supplier.stats()["in_flight"] == 1)
+    worker.process.terminate()
+    assert await worker.terminate() == 0
+    assert system.status("o-1") == "SHIPPED"
 
 
 async def test_a_worker_whose_log_nobody_reads_works_and_ends(system: System) -> None:

@@ -302,23 +302,26 @@ async def test_a_terminal_shows_a_bar_and_the_refused_lines_above_it(publisher: 
 async def test_when_the_broker_goes_away_for_good_the_line_to_resume_from_is_named(
     publisher: Publisher, proxy: Proxy
 ) -> None:
-    path = publisher.file(orders(4000))
-    run = publisher.start("--file", path, "--give-up-after", "1s", "--json", amqp_url=proxy.url)
+    path = publisher.file(orders(1500))
+    run = publisher.start("--file", "-", "--give-up-after", "5s", "--json", amqp_url=proxy.url)
+    run.type(b"".join(line + b"\n" for line in orders(1000)))
     await eventually(lambda: waits_at_least(publisher.amqp_url, 300))
+    proxy.hold()  # from here on nothing is confirmed, however fast the machine is
+    run.type(b"".join(line + b"\n" for line in orders(500, start=1001)))  # less than a pipe holds
     await proxy.close()
     assert await run.ended() == 1
     assert "; trying again\n" in run.err
     resume = run.document["resume_from_line"]
     assert f"Line {resume} is the first that is not confirmed: resume with --from-line {resume}." in run.err
-    assert "not confirmed within 1 s" in run.document["error"]
+    assert "not confirmed within 5 s" in run.document["error"]
     assert run.document["complete"] is False
-    assert 1 < resume <= 4000
+    assert 1 < resume <= 1500
     first = set(await order_ids(publisher.amqp_url))
     assert first >= {f"o-{number}" for number in range(1, resume)}
 
     code, again = await publisher.run("--file", path, "--from-line", str(resume), "--json")
-    assert (code, again.document["published"]) == (0, 4000 - resume + 1)
-    assert first | set(await order_ids(publisher.amqp_url)) == {f"o-{number}" for number in range(1, 4001)}
+    assert (code, again.document["published"]) == (0, 1500 - resume + 1)
+    assert first | set(await order_ids(publisher.amqp_url)) == {f"o-{number}" for number in range(1, 1501)}
 
 
 async def test_a_broker_that_comes_back_in_time_costs_no_order_and_no_exit_code(

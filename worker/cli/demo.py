@@ -15,7 +15,7 @@ from worker.demo.stack import Say, Stack
 from worker.demo.story import SETTINGS, Story
 from worker.demo.view import DemoView
 from worker.domain.errors import LogisticsError
-from worker.private_stack import data_dir, up_stack
+from worker.private_stack import HEALTH_VARIABLE, data_dir, up_stack
 from worker.settings import load_settings
 
 
@@ -46,7 +46,7 @@ def up() -> None:
     if running is None:
         running = _start(stack.start_detached, view)
     view.say("running; commands in this folder find it by themselves, for example:")
-    click.echo("\n    logistics publish --order-id o-1 --destination Oslo\n    logistics status\n")
+    click.echo("\n    .venv/bin/logistics publish --order-id o-1 --destination Oslo\n    .venv/bin/logistics status\n")
     click.echo(_exports(running))
     click.echo("\nEnd it with: make down")
 
@@ -98,4 +98,5 @@ def _interrupt(number: int, _: types.FrameType | None) -> None:
 
 
 def _exports(environment: dict[str, str]) -> str:
-    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in sorted(environment.items()))
+    shown = {name: value for name, value in environment.items() if name != HEALTH_VARIABLE}
+    return "\n".join(f"export {name}={shlex.quote(value)}" for name, value in sorted(shown.items()))
