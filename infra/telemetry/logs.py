@@ -38,11 +38,18 @@ def setup_logging(level: str, *, stream: TextIO | None = None) -> Callable[[], b
     entry = _Entry(lines)
     listener = QueueListener(lines, writer)
     listener.start()
-    ending = threading.Thread(target=listener.stop, name="log-ending", daemon=True)
+    asked = threading.Event()
+
+    def end_when_asked() -> None:
+        asked.wait()
+        listener.stop()
+
+    # Started now: at the interpreter's end it would be too late to start a thread.
+    ending = threading.Thread(target=end_when_asked, name="log-ending", daemon=True)
+    ending.start()
 
     def write_last_lines() -> bool:
-        if ending.ident is None:
-            ending.start()
+        asked.set()
         ending.join(_LAST_LINES_TIMEOUT)
         return not ending.is_alive()
 
