@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from worker.domain.dead_letter import DeadLetterRecord, LetterEvent
+from worker.domain.dead_letter import DeadLetterRecord, LetterEvent, LetterKind
 from worker.domain.outcome import DeadLetterReason
 from worker.domain.selection import DeadLetterGroup, DeadLetterState, Selection
 
@@ -19,6 +19,7 @@ class _Claim:
 
     claimed_at: datetime
     confirmed_at: datetime | None = None
+    taken_at: datetime | None = None
 
 
 class FakeDeadLetters:
@@ -50,16 +51,26 @@ class FakeDeadLetters:
         return self.letters.get(letter_id)
 
     async def resolve(
-        self, *, order_id: str, letter_id: str | None, replay_id: str | None = None, now: datetime
+        self, *, order_id: str | None, letter_id: str | None, replay_id: str | None = None, now: datetime
     ) -> int:
         await self._writing("resolve")
 
         def concerned(letter: DeadLetterRecord) -> bool:
-            of_order = letter.order_id == order_id and letter.reason != DeadLetterReason.MALFORMED
+            its_own = letter.reason != DeadLetterReason.MALFORMED and letter.kind is LetterKind.ORDER
+            of_order = order_id is not None and letter.order_id == order_id and its_own
             named = letter.id == letter_id and letter.replay_id == replay_id
             return (of_order or named) and letter.state in _UNSETTLED
 
         return self._move(concerned, DeadLetterState.RESOLVED, LetterEvent(at=now, event="resolved"))
+
+    async def mark_taken(self, letter_id: str, *, replay_id: str, by: str, now: datetime) -> None:
+        await self._writing("mark_taken")
+        letter, claim = self.letters.get(letter_id), self._claims.get(letter_id)
+        if letter is None or claim is None or letter.replay_id != replay_id or claim.taken_at is not None:
+            return
+        self._claims[letter_id] = replace(claim, taken_at=now)
+        event = LetterEvent(at=now, event="taken", replay_id=replay_id, by=by)
+        self._move(lambda other: other.id == letter_id, letter.state, event)
 
     async def claim_for_replay(self, letter_id: str, *, replay_id: str, by: str, now: datetime) -> bool:
         await self._writing("claim_for_replay")
@@ -70,7 +81,7 @@ class FakeDeadLetters:
             event,
         )
         if claimed:
-            self.letters[letter_id] = replace(self.letters[letter_id], replay_id=replay_id)
+            self.letters[letter_id] = replace(self.letters[letter_id], replay_id=replay_id, job_id=None)
             self._claims[letter_id] = _Claim(now)
         return bool(claimed)
 
@@ -93,8 +104,9 @@ class FakeDeadLetters:
 
         def concerned(letter: DeadLetterRecord) -> bool:
             claim = self._claims.get(letter.id)
-            abandoned = claim is not None and claim.confirmed_at is None and claim.claimed_at < claimed_before
-            return abandoned and letter.state is DeadLetterState.REPLAYING
+            silent = claim is not None and claim.confirmed_at is None and claim.taken_at is None
+            abandoned = silent and claim is not None and claim.claimed_at < claimed_before
+            return abandoned and letter.job_id is None and letter.state is DeadLetterState.REPLAYING
 
         return self._move(concerned, DeadLetterState.OPEN, LetterEvent(at=now, event="abandoned"))
 

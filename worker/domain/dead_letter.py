@@ -9,6 +9,7 @@ open ──claim──▶ replaying ──shipped──▶ resolved
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 from worker.domain.delivery import Delivery, MessageState, dead_letter_id_for
@@ -29,15 +30,25 @@ _BROKER_REASONS = {
 }
 
 
+class LetterKind(StrEnum):
+    """What the message was."""
+
+    ORDER = "order"
+    DELIVERED = "delivered"
+    """A supplier's delivery notice; it may name an order, but that order's shipping does not resolve it."""
+
+
 @dataclass(frozen=True, slots=True)
 class LetterEvent:
-    """One thing that happened to a dead letter: `filed`, `replayed`, `failed_again`, `resolved`, …"""
+    """One thing that happened to a dead letter: `filed`, `replayed`, `taken`, `failed_again`, `resolved`, …"""
 
     at: datetime
     event: str
     replay_id: str | None = None
     by: str | None = None
     note: str | None = None
+    job_id: str | None = None
+    """The replay job it belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +75,15 @@ class DeadLetterRecord:
     """Replays that failed again."""
     replay_id: str | None = None
     """The replay under way, or the last one."""
+    job_id: str | None = None
+    """The replay job of that replay; None when it was sent by hand."""
+    kind: LetterKind = LetterKind.ORDER
+    version: int = 0
+    """Which body this is: 0 as it arrived, 1 after the first edit, …; the earlier ones are kept beside it."""
+    published_at: datetime | None = None
+    """When the message was published first, by the publisher's own timestamp."""
+    expires_at: datetime | None = None
+    """When a discarded letter goes; None for every other."""
     filed: tuple[str, ...] = ()
     """Which failures this record has taken in already; a redelivered one changes nothing."""
     history: tuple[LetterEvent, ...] = ()
@@ -76,20 +96,27 @@ class DeadLetterRecord:
     def absorb(self, failure: "DeadLetterRecord") -> "DeadLetterRecord":
         """Return this letter after the same message failed (again); itself when that is known already.
 
-        A replay that failed reopens the letter and is counted. A copy that fails while the letter is open refreshes
+        The body stays this letter's own: an edited copy carries the body that was stored when it went out. A replay
+        that failed reopens the letter and is counted. A copy that fails while the letter is open refreshes
         it. A failure that is new after the letter was resolved or discarded opens it again: nothing is swept away.
         """
         if set(failure.filed) <= set(self.filed):
             return self
         replayed = failure.replay_id is not None and failure.replay_id == self.replay_id
         event = replace(failure.history[-1], event="failed_again", replay_id=failure.replay_id)
+        if replayed:
+            event = replace(event, job_id=self.job_id)
         return replace(
             failure,
+            body=self.body,
             state=DeadLetterState.OPEN if replayed or self.state is not DeadLetterState.REPLAYING else self.state,
             first_failed_at=min(self.first_failed_at, failure.first_failed_at),
             attempts=failure.attempts or self.attempts,
             replay_count=self.replay_count + replayed,
             replay_id=self.replay_id,
+            job_id=self.job_id,
+            version=self.version,
+            published_at=self.published_at or failure.published_at,
             filed=(*self.filed, *failure.filed)[-_MAX_FILED:],
             history=(*self.history, event)[-_MAX_HISTORY:],
             revision=self.revision,
@@ -134,6 +161,7 @@ def dead_letter_from(delivery: Delivery, *, order_id: str | None, now: datetime)
         first_failed_at=failed_at,
         dead_lettered_at=now,
         replay_id=state.replay_id,
+        published_at=delivery.published_at,
         filed=(f"{state.origin_message_id}:{state.replay_id or ''}",),
         history=(LetterEvent(at=now, event="filed", note=reason),),
     )

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from worker.domain.audit_entry import AuditEntry
 from worker.domain.dead_letter import DeadLetterRecord
 from worker.domain.selection import DeadLetterGroup, Selection
 from worker.domain.shipment import Shipment, ShipmentStatus
@@ -46,7 +47,27 @@ class IRepository(Protocol):
         ...
 
 
-class IDeadLetters(Protocol):
+class IDeadLetterSearch(Protocol):
+    """Reading the filed dead letters. Errors as in IRepository."""
+
+    async def get(self, letter_id: str) -> DeadLetterRecord | None:
+        """Return one dead letter, body included."""
+        ...
+
+    def search(self, selection: Selection, *, limit: int, skip: int = 0) -> AsyncIterator[DeadLetterRecord]:
+        """Yield the letters of the selection, newest first, without their bodies."""
+        ...
+
+    async def count(self, selection: Selection) -> int:
+        """Return how many letters the selection has."""
+        ...
+
+    async def groups(self, selection: Selection) -> Sequence[DeadLetterGroup]:
+        """Return the selection by fingerprint, largest group first."""
+        ...
+
+
+class IDeadLetters(IDeadLetterSearch, Protocol):
     """The filed dead letters. Writes and errors as in IRepository."""
 
     async def insert(self, letter: DeadLetterRecord) -> DeadLetterRecord | None:
@@ -57,19 +78,19 @@ class IDeadLetters(Protocol):
         """Store `letter` in place of `expected`; False, and nothing stored, when it changed since it was read."""
         ...
 
-    async def get(self, letter_id: str) -> DeadLetterRecord | None:
-        """Return one dead letter, body included."""
-        ...
-
     async def resolve(
-        self, *, order_id: str, letter_id: str | None, replay_id: str | None = None, now: datetime
+        self, *, order_id: str | None, letter_id: str | None, replay_id: str | None = None, now: datetime
     ) -> int:
         """Mark every open or replaying letter of this order, and the letter named, resolved; return how many.
 
         A letter is named by its id and the id of its last replay together (None: it was never replayed), so that a
-        copied header resolves nothing. A malformed letter of the order stays open unless it is the one named: its
-        body was never this order.
+        copied header resolves nothing. A malformed letter of the order, and a delivery notice about it, stay open
+        unless they are the one named: their bodies were never this order.
         """
+        ...
+
+    async def mark_taken(self, letter_id: str, *, replay_id: str, by: str, now: datetime) -> None:
+        """Note that a worker has taken the copy of this replay; the first time counts, any other changes nothing."""
         ...
 
     async def claim_for_replay(self, letter_id: str, *, replay_id: str, by: str, now: datetime) -> bool:
@@ -85,19 +106,38 @@ class IDeadLetters(Protocol):
         ...
 
     async def reopen_abandoned(self, *, claimed_before: datetime, now: datetime) -> int:
-        """Reopen letters claimed before that time whose copy was never confirmed; return how many."""
+        """Reopen letters claimed before that time whose copy was neither confirmed nor taken; return how many.
+
+        Those that a replay job claimed are the job's: it knows more, and reopens none.
+        """
         ...
 
-    def search(self, selection: Selection, *, limit: int, skip: int = 0) -> AsyncIterator[DeadLetterRecord]:
-        """Yield the letters of the selection, newest first, without their bodies."""
+
+class IAuditLog(Protocol):
+    """The audit log: entries are added and never changed. Writes and errors as in IRepository."""
+
+    async def begin(self, entry: AuditEntry) -> None:
+        """Add an action; one of this id that is there already stays as it is."""
         ...
 
-    async def count(self, selection: Selection) -> int:
-        """Return how many letters the selection has."""
+    async def finish(self, entry_id: str, *, count: int | None, result: str, now: datetime) -> None:
+        """Add the end of an action, beside it; the first end counts."""
         ...
 
-    async def groups(self, selection: Selection) -> Sequence[DeadLetterGroup]:
-        """Return the selection by fingerprint, largest group first."""
+    async def entries(
+        self,
+        *,
+        limit: int,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        who: str | None = None,
+        action: str | None = None,
+        job_id: str | None = None,
+    ) -> Sequence[AuditEntry]:
+        """Return the actions that match all that is given, newest first, each with its end where it has one.
+
+        `action` also matches what begins with it and a dot: `replay` is every `replay.…`.
+        """
         ...
 
 
