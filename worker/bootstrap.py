@@ -26,6 +26,7 @@ from worker.domain.filing import DeadLetterFiling
 from worker.domain.log import StructuredLogger
 from worker.domain.outcome import Outcome
 from worker.intake import Intake
+from worker.replaying import Replaying
 from worker.settings import Settings
 
 ORDERS = "orders"
@@ -75,6 +76,7 @@ class Worker:
         self.metrics = WorkerMetrics(
             version=program_version(), circuit_state=lambda: str(self.circuit.state), in_flight=self._in_flight
         )
+        self.replaying = Replaying(store=self.store, amqp_url=self._amqp_url, name=self.name)
         self.files_dead_letters = DEAD_LETTERS in consumers
         if ORDERS in consumers:
             self.intake.steer_orders(self._subscribe_orders().set_intake_limit)

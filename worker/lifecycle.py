@@ -49,6 +49,7 @@ async def run_worker(worker: Worker) -> None:
         background.start(lambda: _report(worker, f"http://{host}:{port}"))
         if worker.files_dead_letters:
             background.start(lambda: _sweep(worker))
+            background.start(worker.replaying.run)
         consuming = [asyncio.create_task(subscriber.run()) for subscriber in worker.subscribers]
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait([stopped, *consuming], return_when=asyncio.FIRST_COMPLETED)
@@ -84,6 +85,7 @@ async def _drain(worker: Worker, consuming: list[asyncio.Task[None]]) -> None:
 async def _close(worker: Worker, health: HealthServer) -> None:
     try:
         await worker.publisher.close()
+        await worker.replaying.close()
         await worker.depths.close()
     except BrokerUnavailableError as error:
         _log.debug("broker.close_failed", error=str(error))

@@ -87,6 +87,8 @@ def selection_filter(selection: Selection) -> Document:
         "trace_id": selection.trace_id,
     }
     wanted.update({name: {"$eq": str(value)} for name, value in simple.items() if value is not None})
+    if selection.not_of_job is not None:
+        wanted["job_id"] = {"$ne": selection.not_of_job}
     between = {"$gte": selection.since, "$lt": selection.until}
     between = {operator: at for operator, at in between.items() if at is not None}
     if between:

@@ -5,7 +5,8 @@ from bson import Binary
 from infra.mongodb.store import MongoStore, store_errors
 from worker.domain.errors import LogisticsError
 
-_PIECE = 12 * 1024 * 1024
+PIECE = 12 * 1024 * 1024
+"""Bytes of a body that one document holds."""
 
 
 class LargeBodies:
@@ -17,14 +18,14 @@ class LargeBodies:
     @staticmethod
     def is_large(body: bytes) -> bool:
         """Whether the body has to be kept in pieces."""
-        return len(body) > _PIECE
+        return len(body) > PIECE
 
     async def keep(self, letter_id: str, body: bytes) -> int:
         """Store the pieces; return how many. Safe to repeat: a letter's id is made from its body.
 
         Raises StoreUnavailableError.
         """
-        pieces = [body[start : start + _PIECE] for start in range(0, len(body), _PIECE)]
+        pieces = [body[start : start + PIECE] for start in range(0, len(body), PIECE)]
         with store_errors():
             for number, piece in enumerate(pieces):
                 document = {"letter_id": letter_id, "number": number, "piece": Binary(piece)}

@@ -43,6 +43,15 @@ _INDEXES = {
         IndexModel([("trace_id", ASCENDING)]),
         IndexModel([("dead_lettered_at", DESCENDING), ("_id", DESCENDING)]),
     ],
+    "replays": [
+        IndexModel([("queue", ASCENDING)], unique=True, partialFilterExpression={"active": True}, name="one_active"),
+        IndexModel([("created_at", DESCENDING)]),
+    ],
+    "replay_items": [
+        IndexModel([("state", ASCENDING), ("job", ASCENDING), ("at", ASCENDING), ("letter", ASCENDING)]),
+        IndexModel([("job", ASCENDING), ("ended_at", DESCENDING)]),
+        IndexModel([("job", ASCENDING), ("round", ASCENDING)], partialFilterExpression={"round": {"$gt": 0}}),
+    ],
     "workers": [IndexModel([("seen_at", ASCENDING)], expireAfterSeconds=3600)],
 }
 
@@ -85,11 +94,12 @@ class MongoStore:
             build = await self._client.admin.command("buildInfo")
             return {"version": build["version"], "replica_set": hello.get("setName")}
 
-    async def ensure_indexes(self) -> None:
-        """Create the indexes that are missing. Raises StoreUnavailableError."""
+    async def ensure_indexes(self, *names: str) -> None:
+        """Create the indexes that are missing, of these collections or of all. Raises StoreUnavailableError."""
         with store_errors():
             for name, indexes in _INDEXES.items():
-                await self._database[name].create_indexes(indexes)
+                if not names or name in names:
+                    await self._database[name].create_indexes(indexes)
 
     async def prepare(self) -> None:
         """Return when the store can be worked with: indexes there, and a majority that takes writes.

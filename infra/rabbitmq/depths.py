@@ -8,6 +8,7 @@ from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import ChannelClosed
 
 from infra.rabbitmq.connection import broker_errors, close_quietly, connect, is_open
+from infra.rabbitmq.topology import queue_of
 
 _TIMEOUT = 10.0
 
@@ -39,6 +40,14 @@ class QueueDepths:
     async def read(self, queues: Sequence[str]) -> dict[str, int | None]:
         """Return how many messages are ready in each queue. Raises BrokerUnavailableError."""
         return {name: look.ready if look else None for name, look in (await self.look(queues)).items()}
+
+    async def waiting_at(self, exchange: str, routing_key: str) -> int | None:
+        """Return how many messages are ready where this key leads; None when that is not one of our queues.
+
+        Raises BrokerUnavailableError.
+        """
+        queue = queue_of(exchange, routing_key)
+        return None if queue is None else (await self.read([queue]))[queue]
 
     async def close(self) -> None:
         """Close the connection, if there is one."""

@@ -8,7 +8,9 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from infra.rabbitmq.connection import broker_errors, connect
+from worker.domain.dead_letter import DeadLetterRecord
 from worker.domain.errors import TopologyMismatchError
+from worker.domain.replay import Origin
 from worker.domain.retry import DEFAULT_DELAYS, Delay
 
 ORDERS_EXCHANGE = "orders"
@@ -54,6 +56,21 @@ class Difference:
 def retry_queue(label: str) -> str:
     """Return the name of a delay's queue."""
     return f"{RETRY_EXCHANGE}.{label}"
+
+
+def queue_of(exchange: str, routing_key: str) -> str | None:
+    """Return the queue of ours that a message with this key goes to; None for what is not ours."""
+    if exchange == "":
+        return routing_key
+    if exchange == ORDERS_EXCHANGE and routing_key.partition(".")[0] == "order":
+        return WORK_QUEUE
+    return None
+
+
+def default_origin(letter: DeadLetterRecord) -> Origin:
+    """Return where a replay sends a letter of which nobody noted where it came from."""
+    del letter
+    return Origin(ORDERS_EXCHANGE, PLACED_KEY)
 
 
 class Topology:

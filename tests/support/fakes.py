@@ -198,6 +198,7 @@ def _matches(letter: DeadLetterRecord, selection: Selection) -> bool:
     return (
         (not selection.ids or letter.id in selection.ids)
         and all(wanted is None or value == wanted for value, wanted in equal)
+        and (selection.not_of_job is None or letter.job_id != selection.not_of_job)
         and (selection.since is None or letter.dead_lettered_at >= selection.since)
         and (selection.until is None or letter.dead_lettered_at < selection.until)
     )

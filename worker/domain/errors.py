@@ -12,6 +12,8 @@ LogisticsError
 ├── PublishError                   the broker did not confirm a publish
 │   ├── UnroutableError            no queue is bound for that exchange and key
 │   └── BrokerUnavailableError     no connection, or no answer in time
+├── NotFoundError                  nothing has that id
+├── JobConflictError               a replay job is in the way, or in another state
 ├── TopologyMismatchError          the broker's queues differ from ours
 └── ConfigurationError             a setting is missing or wrong
 """
@@ -78,6 +80,14 @@ class UnroutableError(PublishError):
 
 class BrokerUnavailableError(PublishError):
     """The broker cannot be reached or did not answer in time; a publish may or may not have arrived."""
+
+
+class NotFoundError(LogisticsError):
+    """What was asked for by an id is not there; the message says where to look."""
+
+
+class JobConflictError(LogisticsError):
+    """The replay job cannot do that now: another one is active, or it is in another state; the message says which."""
 
 
 class TopologyMismatchError(LogisticsError):

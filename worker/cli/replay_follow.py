@@ -1,0 +1,102 @@
+"""Watching a replay job: a bar on a terminal, a line now and then in a pipe."""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from worker.cli.output import plain
+from worker.cli.replay_views import in_one_line
+from worker.domain.errors import StoreUnavailableError
+from worker.domain.replay_job import ItemState, JobState
+from worker.domain.replay_jobs import ReplayJobs, ReplayProgress
+
+_POLL = 0.5
+_SECONDS_BETWEEN_LINES = 2.0
+
+
+async def follow_job(jobs: ReplayJobs, job_id: str, *, seconds: float | None) -> ReplayProgress:
+    """Show the job's progress on standard error until it ends or stops, for so many seconds at most (None: no end).
+
+    Ctrl-C ends the watching; the job goes on. A store that does not answer for a while is waited for.
+    """
+    over = None if seconds is None else time.monotonic() + seconds
+    progress = await jobs.progress(job_id)
+    with _interruptible() as interrupted, _shown() as show:
+        while True:
+            show(progress)
+            out_of_time = over is not None and time.monotonic() >= over
+            if progress.job.is_over or progress.job.state is JobState.STOPPED or interrupted.is_set() or out_of_time:
+                break
+            await asyncio.sleep(_POLL)
+            try:
+                progress = await jobs.progress(job_id)
+            except StoreUnavailableError as error:
+                click.echo(f"logistics: {error}; the job goes on as soon as it answers", err=True)
+    if interrupted.is_set():
+        click.echo(f"The job goes on. To halt it: logistics replay pause {job_id}", err=True)
+    return progress
+
+
+@contextmanager
+def _shown() -> "Iterator[_Show]":
+    if not sys.stderr.isatty():
+        yield _Lines()
+        return
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        yield _Bar(bar)
+
+
+class _Lines:
+    """Progress in a pipe: a line when something changed, at most one in two seconds."""
+
+    def __init__(self) -> None:
+        self._last = ""
+        self._next = 0.0
+
+    def __call__(self, progress: ReplayProgress) -> None:
+        line = in_one_line(progress)
+        ended = progress.job.is_over or progress.job.state is JobState.STOPPED
+        if line != self._last and (ended or time.monotonic() >= self._next):
+            self._last, self._next = line, time.monotonic() + _SECONDS_BETWEEN_LINES
+            click.echo(plain(line), err=True)
+
+
+class _Bar:
+    """Progress on a terminal."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._task = bar.add_task("", total=None)
+
+    def __call__(self, progress: ReplayProgress) -> None:
+        waiting, on_its_way = progress.tally.of(ItemState.WAITING), progress.tally.on_its_way
+        total = progress.job.total
+        done = (total or 0) - waiting - on_its_way
+        self._bar.update(self._task, total=total, completed=done, description=plain(in_one_line(progress)))
+
+
+_Show = _Lines | _Bar
+
+
+@contextmanager
+def _interruptible() -> Iterator[asyncio.Event]:
+    """Yield an event that the first Ctrl-C sets; a second one ends the program."""
+    loop, interrupted = asyncio.get_running_loop(), asyncio.Event()
+
+    def interrupt() -> None:
+        interrupted.set()
+        loop.remove_signal_handler(signal.SIGINT)
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    try:
+        yield interrupted
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)

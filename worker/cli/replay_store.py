@@ -1,0 +1,65 @@
+"""What the replay commands work on, opened for one command."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from infra.mongodb.audit_log import MongoAuditLog
+from infra.mongodb.dead_letters import MongoDeadLetters
+from infra.mongodb.replay_items import MongoReplayItems
+from infra.mongodb.replay_jobs import MongoReplayJobs
+from infra.mongodb.shipments import MongoShipments
+from infra.mongodb.store import MongoStore
+from infra.mongodb.workers import MongoWorkerReports
+from worker.cli.dead_letter_store import Letters
+from worker.domain.audit import Audit
+from worker.domain.replay_job import ItemState, ReplayItem
+from worker.domain.replay_jobs import ReplayJobs
+from worker.domain.selection import Selection
+from worker.fleet import Fleet
+from worker.settings import Settings
+
+_TROUBLED = (
+    *(ItemState.FAILED_AGAIN, ItemState.NOT_SENT, ItemState.TAKEN_BACK, ItemState.SKIPPED),
+    *(ItemState.IN_DOUBT, ItemState.SENT),
+)
+_MOST_LETTERS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The services of one command."""
+
+    letters: Letters
+    jobs: ReplayJobs
+    items: MongoReplayItems
+    fleet: Fleet
+
+    async def with_full_ids(self, selection: Selection, ids: tuple[str, ...]) -> Selection:
+        """Return the selection with the whole ids of these beginnings."""
+        full = [await self.letters.full_id(text) for text in ids]
+        return replace(selection, ids=tuple(dict.fromkeys(full)))
+
+    async def troubled(self, job_id: str) -> list[ReplayItem]:
+        """Return the letters of a job that have not ended well, the first thousand."""
+        return [item async for item in self.items.of_job(job_id, states=_TROUBLED, limit=_MOST_LETTERS)]
+
+
+@asynccontextmanager
+async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
+    """Open the store. Raises ConfigurationError when its address is not set."""
+    store = MongoStore(
+        settings.required("mongodb_uri"), database=settings.mongodb_database, timeout=settings.store_timeout
+    )
+    letters, items = MongoDeadLetters(store), MongoReplayItems(store)
+    try:
+        yield Desk(
+            letters=Letters(letters, MongoShipments(store)),
+            jobs=ReplayJobs(
+                letters=letters, jobs=MongoReplayJobs(store), items=items, audit=Audit(MongoAuditLog(store))
+            ),
+            items=items,
+            fleet=Fleet(MongoWorkerReports(store)),
+        )
+    finally:
+        store.close()

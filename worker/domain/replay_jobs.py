@@ -1,0 +1,200 @@
+"""What an operator does with replay jobs: plan, start, watch, pause, resume, cancel. A worker performs them."""
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from worker.domain.audit import Audit
+from worker.domain.core import utc_now
+from worker.domain.errors import JobConflictError, NotFoundError
+from worker.domain.outcome import DeadLetterReason
+from worker.domain.ports import IDeadLetterSearch
+from worker.domain.replay_job import CANCELLABLE, RESUMABLE, RUNNING, JobState, ReplayJob, ReplayOptions, ReplayTally
+from worker.domain.replay_pace import expected_end, rate_at
+from worker.domain.replay_ports import IReplayItems, IReplayJobs
+from worker.domain.selection import DeadLetterGroup, DeadLetterState, Selection, in_words
+
+_CANDIDATES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayPlan:
+    """A dry run: what a job with this selection would do now."""
+
+    groups: Sequence[DeadLetterGroup]
+    """What would go out, by fingerprint, largest group first."""
+    left_alone: Mapping[DeadLetterState, int]
+    """How many of the selection are not open, by state: only open ones are replayed."""
+    not_matching: int = 0
+    """Letters that were named by id but do not match the other fields of the selection."""
+
+    @property
+    def total(self) -> int:
+        """How many letters would go out."""
+        return sum(group.count for group in self.groups)
+
+    @property
+    def by_reason(self) -> dict[str, int]:
+        """How many would go out for each reason, most first."""
+        counts: dict[str, int] = {}
+        for group in self.groups:
+            counts[group.reason] = counts.get(group.reason, 0) + group.count
+        return dict(sorted(counts.items(), key=lambda entry: -entry[1]))
+
+    @property
+    def hopeless(self) -> int:
+        """How many are malformed: as they are, they fail again unless what reads them has changed."""
+        return self.by_reason.get(DeadLetterReason.MALFORMED, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayProgress:
+    """A job and how far it is."""
+
+    job: ReplayJob
+    tally: ReplayTally
+    rate: float
+    """Letters a second that may go out now."""
+    all_sent_at: datetime | None
+    """When the last letter will have gone out, where that can be told."""
+    arrived: int
+    """Open letters that match, too, but were dead-lettered after the job began: they are left alone."""
+
+
+class ReplayJobs:
+    """The service behind `logistics replay` and the console."""
+
+    def __init__(
+        self,
+        *,
+        letters: IDeadLetterSearch,
+        jobs: IReplayJobs,
+        items: IReplayItems,
+        audit: Audit,
+        clock: Callable[[], datetime] = utc_now,
+        new_id: Callable[[], str] = lambda: secrets.token_hex(4),
+    ) -> None:
+        self._letters = letters
+        self._jobs = jobs
+        self._items = items
+        self._audit = audit
+        self._clock = clock
+        self._new_id = new_id
+
+    async def plan(self, selection: Selection) -> ReplayPlan:
+        """Return what a replay of the selection would do; changes nothing. Raises StoreUnavailableError."""
+        wanted = [state for state in DeadLetterState if selection.state in {None, state}]
+        groups: Sequence[DeadLetterGroup] = ()
+        left_alone: dict[DeadLetterState, int] = {}
+        for state in wanted:
+            if state is DeadLetterState.OPEN:
+                groups = await self._letters.groups(replace(selection, state=state))
+            elif count := await self._letters.count(replace(selection, state=state)):
+                left_alone[state] = count
+        found = sum(group.count for group in groups) + sum(left_alone.values())
+        return ReplayPlan(groups, left_alone, max(len(set(selection.ids)) - found, 0) if selection.ids else 0)
+
+    async def start(self, selection: Selection, options: ReplayOptions, *, by: str, why: str) -> ReplayJob:
+        """Store a new job; a worker begins with it at once.
+
+        Only letters that are open now are part of it. Raises JobConflictError when another job is active.
+        """
+        now = self._clock()
+        job = ReplayJob(
+            id=self._new_id(),
+            state=JobState.SELECTING,
+            selection=replace(selection, state=DeadLetterState.OPEN),
+            options=options,
+            by=by,
+            why=why,
+            created_at=now,
+            state_since=now,
+        )
+        async with self._audit.recorded(
+            "replay.start", who=by, why=why, what=f"job {job.id}: {in_words(selection)}", job_id=job.id
+        ):
+            active = await self._jobs.add(job)
+            if active is not None:
+                raise JobConflictError(
+                    f"the replay job {active.id} of {active.by} is {active.state} ({active.why}): one job at a time. "
+                    f"Wait for it ('logistics replay show {active.id} --follow'), or 'logistics replay cancel "
+                    f"{active.id}'"
+                )
+        return job
+
+    async def pause(self, job_id: str, *, by: str, why: str = "") -> ReplayJob:
+        """Let nothing more go out until it is resumed. Raises JobConflictError, NotFoundError."""
+        return await self._change(job_id, "pause", RUNNING, by=by, why=why)
+
+    async def resume(self, job_id: str, *, by: str, why: str = "") -> ReplayJob:
+        """Go on: a paused job where it was, one that stopped by itself with a canary first.
+
+        Either begins slowly again. Raises JobConflictError, NotFoundError.
+        """
+        return await self._change(job_id, "resume", RESUMABLE, by=by, why=why)
+
+    async def cancel(self, job_id: str, *, by: str, why: str = "") -> ReplayJob:
+        """End it: what has gone out stays out, the rest stays open. Raises JobConflictError, NotFoundError."""
+        return await self._change(job_id, "cancel", CANCELLABLE, by=by, why=why)
+
+    async def progress(self, job_id: str) -> ReplayProgress:
+        """Return how far a job is. Raises NotFoundError."""
+        return await self._progress(await self._get(job_id))
+
+    async def latest(self, *, limit: int) -> list[ReplayProgress]:
+        """Return the newest jobs, newest first."""
+        return [await self._progress(job) for job in await self._jobs.latest(limit=limit)]
+
+    async def full_id(self, text: str) -> str:
+        """Return the one job id that begins with `text`. Raises NotFoundError when there is none, or several."""
+        found = await self._jobs.ids_starting_with(text.strip().lower(), limit=_CANDIDATES)
+        if len(found) == 1:
+            return found[0]
+        problem = f"several begin so: {', '.join(found)}" if found else "'logistics replay list' shows those there are"
+        raise NotFoundError(f"no single replay job has an id that begins with {text!r}: {problem}")
+
+    async def _progress(self, job: ReplayJob) -> ReplayProgress:
+        now = self._clock()
+        overdue_before = now - timedelta(seconds=job.options.overdue_after)
+        tally = await self._items.tally(job.id, overdue_before=overdue_before)
+        ramping = job.state is JobState.RAMP
+        rate = rate_at(job.options, (now - job.state_since).total_seconds()) if ramping else 0.0
+        return ReplayProgress(job, tally, rate, expected_end(job, tally, now=now), await self._arrived(job))
+
+    async def _arrived(self, job: ReplayJob) -> int:
+        if job.is_over or job.selection.ids:
+            return 0
+        newer = job.created_at + timedelta(milliseconds=1)  # times are stored in milliseconds
+        since = max(newer, job.selection.since) if job.selection.since is not None else newer
+        return await self._letters.count(replace(job.selection, since=since, not_of_job=job.id))
+
+    async def _change(self, job_id: str, verb: str, allowed: frozenset[JobState], *, by: str, why: str) -> ReplayJob:
+        async with self._audit.recorded(f"replay.{verb}", who=by, why=why, what=f"job {job_id}", job_id=job_id):
+            while True:
+                job = await self._get(job_id)
+                if job.state not in allowed:
+                    raise JobConflictError(f"the replay job {job.id} is {job.state}: it cannot {verb} now")
+                changed = _changed(job, verb, by=by, why=why, now=self._clock())
+                if await self._jobs.move(changed, expected=job.state):
+                    return changed
+
+    async def _get(self, job_id: str) -> ReplayJob:
+        job = await self._jobs.get(job_id)
+        if job is None:
+            raise NotFoundError(f"there is no replay job {job_id!r}")
+        return job
+
+
+def _changed(job: ReplayJob, verb: str, *, by: str, why: str, now: datetime) -> ReplayJob:
+    """Return the job after an operator's word."""
+    said = f"by {by}{f': {why}' if why else ''}"
+    changed = replace(job, state_since=now, note=None)
+    if verb == "pause":
+        return replace(changed, state=JobState.PAUSED, resumes_as=job.state, because=f"paused {said}")
+    if verb == "cancel":
+        return replace(changed, state=JobState.CANCELLED, because=f"cancelled {said}", finished_at=now)
+    if job.state is JobState.PAUSED:
+        return replace(changed, state=job.resumes_as or JobState.CANARY, resumes_as=None, because=None)
+    first = JobState.CANARY if job.options.canary else JobState.RAMP
+    return replace(changed, state=first, round=job.round + 1, because=None)

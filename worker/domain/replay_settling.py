@@ -1,0 +1,130 @@
+"""Learning what became of the copies that are out, and of those nobody knows whether they are."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from worker.domain.core import utc_now
+from worker.domain.dead_letter import DeadLetterRecord
+from worker.domain.log import StructuredLogger
+from worker.domain.replay_job import ItemState, ReplayItem, ReplayJob
+from worker.domain.replay_outcome import outcome_of, was_taken
+from worker.domain.replay_ports import IReplayClaims, IReplayItems, IWaiting
+from worker.domain.replay_sender import ReplaySender
+
+GRACE = 15.0
+"""Seconds within which a copy that a worker has in hand is noted as taken."""
+_PAGE = 500
+_EVERYTHING = 2**31 - 1
+
+_log = StructuredLogger("logistics.replays")
+
+
+class ReplaySettling:
+    """Follows the copies of the jobs to their outcome.
+
+    A copy is in doubt when the runner or the connection died over its publish. It is not sent again on suspicion,
+    only when nothing can be left of it: its queue was seen empty, and no worker has noted it as taken since.
+    """
+
+    def __init__(
+        self,
+        *,
+        items: IReplayItems,
+        claims: IReplayClaims,
+        sender: ReplaySender,
+        waiting: IWaiting,
+        clock: Callable[[], datetime] = utc_now,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._items = items
+        self._claims = claims
+        self._sender = sender
+        self._waiting = waiting
+        self._clock = clock
+        self._monotonic = monotonic
+        self._doubted_since: dict[str, float] = {}
+        self._seen_empty: dict[str, float] = {}
+
+    async def settle(self, job: ReplayJob | None) -> int:
+        """Store the outcomes there are, of a job or (None) of every job; return how many copies are still out.
+
+        In doubt, only a job's own copies are looked into and sent again. Raises StoreUnavailableError and
+        BrokerUnavailableError.
+        """
+        left = 0
+        async for page in _in_pages(self._items.on_their_way(job.id if job is not None else None, limit=_EVERYTHING)):
+            sent = [item for item in page if item.state is ItemState.SENT]
+            in_doubt = [item for item in page if item.state is ItemState.IN_DOUBT]
+            news = await self._outcomes(sent)
+            news += await self._look_into(job, in_doubt)
+            await self._items.record(news)
+            left += len(page) - sum(item.ended_at is not None for item in news)
+        return left
+
+    async def _outcomes(self, sent: Sequence[ReplayItem]) -> list[ReplayItem]:
+        letters = {letter.id: letter for letter in await self._claims.look(_ids(sent), settled_only=True)}
+        now = self._clock()
+        found = [outcome_of(item, letters[item.letter_id], now=now) for item in sent if item.letter_id in letters]
+        return [item for item in found if item is not None]
+
+    async def _look_into(self, job: ReplayJob | None, in_doubt: Sequence[ReplayItem]) -> list[ReplayItem]:
+        if not in_doubt:
+            return []
+        letters = {letter.id: letter for letter in await self._claims.look(_ids(in_doubt), settled_only=False)}
+        news: list[ReplayItem] = []
+        lost: list[ReplayItem] = []
+        for item in in_doubt:
+            letter = letters.get(item.letter_id)
+            known = self._what_is_known(item, letter)
+            if known is not None:
+                news.append(known)
+            elif job is not None and letter is not None and await self._is_lost(job, item, letter):
+                lost.append(item)
+        for item in (*news, *lost):
+            self._forget(item)
+        if job is not None and lost:
+            _log.warning("replay.sent_again", job=job.id, count=len(lost), why="their copies never arrived")
+            news += await self._sender.send_again(job, lost)
+        return news
+
+    def _what_is_known(self, item: ReplayItem, letter: DeadLetterRecord | None) -> ReplayItem | None:
+        now = self._clock()
+        if letter is None:
+            return replace(item, state=ItemState.TAKEN_BACK, ended_at=now, why="the dead letter was deleted")
+        if was_taken(item, letter):
+            return outcome_of(item, letter, now=now) or replace(item, state=ItemState.SENT, why=None)
+        return outcome_of(item, letter, now=now)
+
+    async def _is_lost(self, job: ReplayJob, item: ReplayItem, letter: DeadLetterRecord) -> bool:
+        """Whether nothing can be left of the copy: first seen missing in its queue, then given time to show up."""
+        now = self._monotonic()
+        if now - self._doubted_since.setdefault(item.letter_id, now) < GRACE:
+            return False
+        seen_empty = self._seen_empty.get(item.letter_id)
+        if seen_empty is not None:
+            return now - seen_empty >= GRACE
+        target = self._sender.target_of(job, letter)
+        if await self._waiting.waiting_at(target.exchange, target.routing_key) == 0:
+            self._seen_empty[item.letter_id] = now
+        return False
+
+    def _forget(self, item: ReplayItem) -> None:
+        self._doubted_since.pop(item.letter_id, None)
+        self._seen_empty.pop(item.letter_id, None)
+
+
+async def _in_pages(items: AsyncIterator[ReplayItem]) -> AsyncIterator[list[ReplayItem]]:
+    page: list[ReplayItem] = []
+    async for item in items:
+        page.append(item)
+        if len(page) == _PAGE:
+            yield page
+            page = []
+    if page:
+        yield page
+
+
+def _ids(items: Sequence[ReplayItem]) -> list[str]:
+    return [item.letter_id for item in items]

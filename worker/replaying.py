@@ -1,0 +1,75 @@
+"""Running replay jobs inside a worker."""
+
+import asyncio
+
+from infra.mongodb.audit_log import MongoAuditLog
+from infra.mongodb.replay_claims import MongoReplayClaims
+from infra.mongodb.replay_items import MongoReplayItems
+from infra.mongodb.replay_jobs import MongoReplayJobs
+from infra.mongodb.store import MongoStore
+from infra.mongodb.workers import MongoWorkerReports
+from infra.rabbitmq.depths import QueueDepths
+from infra.rabbitmq.replay_publisher import ReplayPublisher
+from infra.rabbitmq.topology import default_origin
+from worker.domain.audit import Audit
+from worker.domain.errors import BrokerUnavailableError, StoreUnavailableError
+from worker.domain.log import StructuredLogger
+from worker.domain.replay_runner import ReplayRunner
+from worker.domain.replay_sender import ReplaySender
+from worker.domain.replay_settling import ReplaySettling
+from worker.fleet import Fleet
+
+_PAUSE_AFTER_TROUBLE = 2.0
+_LAST_STEP = 10.0
+
+_log = StructuredLogger("logistics.replays")
+
+
+class Replaying:
+    """A worker's replay runner, with connections of its own that open when a job needs them."""
+
+    def __init__(self, *, store: MongoStore, amqp_url: str, name: str) -> None:
+        claims, items = MongoReplayClaims(store), MongoReplayItems(store)
+        self._publisher = ReplayPublisher(amqp_url, name=f"{name} replay")
+        self._depths = QueueDepths(amqp_url, name=f"{name} replay depths")
+        sender = ReplaySender(claims=claims, publisher=self._publisher, default_origin=default_origin)
+        self._runner = ReplayRunner(
+            jobs=MongoReplayJobs(store),
+            items=items,
+            sender=sender,
+            settling=ReplaySettling(items=items, claims=claims, sender=sender, waiting=self._depths),
+            circuits=Fleet(MongoWorkerReports(store)),
+            audit=Audit(MongoAuditLog(store)),
+            name=name,
+        )
+
+    async def run(self) -> None:
+        """Move jobs on until cancelled. The step under way is finished then, so that no copy is left in doubt."""
+        while True:
+            step = asyncio.create_task(self._step())
+            try:
+                pause = await asyncio.shield(step)
+            except asyncio.CancelledError:
+                await asyncio.wait([step], timeout=_LAST_STEP)
+                await self._release()
+                raise
+            await asyncio.sleep(pause)
+
+    async def close(self) -> None:
+        """Close the connections. Raises BrokerUnavailableError."""
+        await self._publisher.close()
+        await self._depths.close()
+
+    async def _step(self) -> float:
+        try:
+            return await self._runner.step()
+        except (StoreUnavailableError, BrokerUnavailableError) as error:
+            _log.warning("replay.held", error=str(error), next_try_in=_PAUSE_AFTER_TROUBLE)
+            return _PAUSE_AFTER_TROUBLE
+
+    async def _release(self) -> None:
+        try:
+            async with asyncio.timeout(2.0):
+                await self._runner.release()
+        except (StoreUnavailableError, TimeoutError) as error:
+            _log.debug("replay.not_released", error=str(error))
