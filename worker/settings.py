@@ -70,6 +70,7 @@ def _is_address(value: str) -> str:
 
 
 Seconds = Annotated[float, BeforeValidator(_to_seconds), Field(gt=0, le=30 * 86400)]
+LongSeconds = Annotated[float, BeforeValidator(_to_seconds), Field(gt=0, le=3650 * 86400)]
 Address = Annotated[str, AfterValidator(_is_address)]
 
 
@@ -119,7 +120,15 @@ class Settings(BaseModel):
         Address | None,
         Field(description="host:port of /livez, /readyz, /metrics; default 127.0.0.1:8081 or a free port"),
     ] = None
-    operator: Annotated[str, Field(max_length=100, description="who replays, for the history of dead letters")] = ""
+    discard_retention: Annotated[
+        LongSeconds, Field(description="how long a discarded dead letter is kept, then it goes for good")
+    ] = 14 * 86400.0
+    replay_overdue: Annotated[
+        Seconds, Field(description="a replayed copy that has come to no end for this long is overdue")
+    ] = 1800.0
+    operator: Annotated[
+        str, Field(max_length=100, description="who you are, for the history of dead letters and the audit log")
+    ] = ""
 
     @property
     def retry_policy(self) -> RetryPolicy:

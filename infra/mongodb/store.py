@@ -42,6 +42,16 @@ _INDEXES = {
         IndexModel([("order_id", ASCENDING)]),
         IndexModel([("trace_id", ASCENDING)]),
         IndexModel([("dead_lettered_at", DESCENDING), ("_id", DESCENDING)]),
+        IndexModel(
+            [("expires_at", ASCENDING)], expireAfterSeconds=0, partialFilterExpression={"state": "discarded"}
+        ),  # open ones never go by themselves, whatever date they carry
+    ],
+    "dead_letter_versions": [IndexModel([("letter_id", ASCENDING), ("number", ASCENDING)])],
+    "audit_log": [
+        IndexModel([("at", DESCENDING), ("_id", DESCENDING)]),
+        IndexModel([("who", ASCENDING), ("at", DESCENDING)]),
+        IndexModel([("action", ASCENDING), ("at", DESCENDING)]),
+        IndexModel([("job_id", ASCENDING), ("at", DESCENDING)]),
     ],
     "replays": [
         IndexModel([("queue", ASCENDING)], unique=True, partialFilterExpression={"active": True}, name="one_active"),

@@ -13,6 +13,7 @@ _COMMANDS = {
     "worker": "worker.cli.work:work",
     "publish": "worker.cli.publish:publish",
     "dead-letters": "worker.cli.dead_letters:dead_letters",
+    "audit": "worker.cli.audit:audit",
     "status": "worker.cli.status:status",
     "topology": "worker.cli.topology:topology",
     "doctor": "worker.cli.doctor:doctor",

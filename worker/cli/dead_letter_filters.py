@@ -53,7 +53,9 @@ def read_time(text: str, *, now: datetime) -> datetime:
         ) from None
 
 
-class _Time(click.ParamType[datetime]):
+class Time(click.ParamType[datetime]):
+    """A time of the command line."""
+
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
@@ -86,9 +88,9 @@ def _options(default_state: DeadLetterState | None) -> list[Callable[[Command], 
         click.option("--order-id", metavar="ID", type=Utf8Text(), help="The order."),
         click.option("--trace-id", metavar="ID", type=Utf8Text(), help="The trace."),
         click.option(
-            "--since", metavar="TIME", type=_Time(), help="Dead-lettered at TIME or later: 2h, 30m, 3d ago, or ISO."
+            "--since", metavar="TIME", type=Time(), help="Dead-lettered at TIME or later: 2h, 30m, 3d ago, or ISO."
         ),
-        click.option("--until", metavar="TIME", type=_Time(), help="Dead-lettered before TIME."),
+        click.option("--until", metavar="TIME", type=Time(), help="Dead-lettered before TIME."),
         click.option(
             "--state",
             type=click.Choice(states),

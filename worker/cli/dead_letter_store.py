@@ -46,15 +46,22 @@ class Letters:
 
 
 @asynccontextmanager
-async def open_letters(settings: Settings) -> AsyncIterator[Letters]:
+async def open_store(settings: Settings) -> AsyncIterator[MongoStore]:
     """Open the store. Raises ConfigurationError when its address is not set."""
     store = MongoStore(
         settings.required("mongodb_uri"), database=settings.mongodb_database, timeout=settings.store_timeout
     )
     try:
-        yield Letters(MongoDeadLetters(store), MongoShipments(store))
+        yield store
     finally:
         store.close()
+
+
+@asynccontextmanager
+async def open_letters(settings: Settings) -> AsyncIterator[Letters]:
+    """Open the dead letters. Raises ConfigurationError when the store's address is not set."""
+    async with open_store(settings) as store:
+        yield Letters(MongoDeadLetters(store), MongoShipments(store))
 
 
 @asynccontextmanager

@@ -1,0 +1,79 @@
+"""`logistics audit`."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from rich.text import Text
+
+from infra.mongodb.audit_log import MongoAuditLog
+from worker.cli.dead_letter_filters import Time, Utf8Text
+from worker.cli.dead_letter_store import open_store
+from worker.cli.dead_letter_text import at
+from worker.cli.dead_letter_views import console, open_table
+from worker.cli.output import plain, print_json
+from worker.domain.audit_entry import AuditEntry
+from worker.settings import load_settings
+
+_DONE = "done"
+_NOT_FINISHED = "not finished"
+
+
+@click.command("audit")
+@click.option("--since", metavar="TIME", type=Time(), help="At TIME or later: 2h, 30m, 3d ago, or ISO.")
+@click.option("--until", metavar="TIME", type=Time(), help="Before TIME.")
+@click.option("--who", metavar="NAME", type=Utf8Text(), help="By this operator.")
+@click.option("--action", metavar="NAME", type=Utf8Text(), help="This action: discard, restore, edit, replay, …")
+@click.option("--job", "job_id", metavar="ID", type=Utf8Text(), help="About this replay job.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+def audit(*, as_json: bool, **which: Any) -> None:
+    """Show who did what to dead letters, when, why and to how many, newest first.
+
+    An action is written down before it is performed and its end afterwards; nothing is changed or removed later. One
+    that is "not finished" is still under way, or the process died over it: it may have moved some.
+
+    \b
+    Examples:
+      logistics audit
+      logistics audit --since 1d --who anna
+      logistics audit --action replay --json | jq '.entries[] | .what'
+    """
+    entries = asyncio.run(_entries(**which))
+    if as_json:
+        print_json({"entries": [{**_fields(entry), "finished": entry.result is not None} for entry in entries]})
+        return
+    _print(entries)
+
+
+async def _entries(**which: Any) -> Sequence[AuditEntry]:
+    async with open_store(load_settings()) as store:
+        return await MongoAuditLog(store).entries(**which)
+
+
+def _fields(entry: AuditEntry) -> dict[str, Any]:
+    return {name: getattr(entry, name) for name in AuditEntry.__dataclass_fields__}
+
+
+def _print(entries: Sequence[AuditEntry]) -> None:
+    out = console()
+    if not entries:
+        out.print(Text("Nothing that matches was done."))
+        return
+    table = open_table("when", "who", "action", "how many", "what and why")
+    for entry in entries:
+        table.add_row(
+            Text(at(entry.at)),
+            Text(plain(entry.who)),
+            Text(plain(entry.action)),
+            Text(f"{entry.count:,}" if entry.count is not None else "-", justify="right"),
+            Text(_what_and_why(entry)),
+        )
+    out.print(table)
+
+
+def _what_and_why(entry: AuditEntry) -> str:
+    end = _NOT_FINISHED if entry.result is None else entry.result
+    parts = [entry.what, f"why: {entry.why}" if entry.why else "", "" if end == _DONE else end]
+    return plain(" · ".join(part for part in parts if part))
