@@ -14,6 +14,7 @@ _COMMANDS = {
     "publish": "worker.cli.publish:publish",
     "dead-letters": "worker.cli.dead_letters:dead_letters",
     "audit": "worker.cli.audit:audit",
+    "replay": "worker.cli.replay:replay",
     "status": "worker.cli.status:status",
     "topology": "worker.cli.topology:topology",
     "doctor": "worker.cli.doctor:doctor",

@@ -1,12 +1,10 @@
 """Dead letters as JSON for programs: `--json` and `export`."""
 
 import base64
-from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
 from worker.domain.dead_letter import DeadLetterRecord
-from worker.domain.replay_report import ReplayOutcome, ReplayPlan, ReplayReport, ReplayResult
 from worker.domain.shipment import Shipment
 
 _NOT_SHOWN = ("body", "filed", "revision")
@@ -40,44 +38,4 @@ def shipment_document(shipment: Shipment | None) -> dict[str, Any] | None:
         "retry_count": shipment.retry_count,
         "last_error": shipment.last_error,
         "history": shipment.history,
-    }
-
-
-def plan_document(plan: ReplayPlan) -> dict[str, Any]:
-    """Return a dry run."""
-    return {
-        "dry_run": True,
-        "would_replay": len(plan.ids),
-        "by_reason": plan.by_reason,
-        "groups": plan.groups,
-        "left_alone": plan.left_alone,
-        "not_matching": plan.not_matching,
-        "ids": plan.ids,
-    }
-
-
-def report_document(
-    plan: ReplayPlan, report: ReplayReport, outcomes: Mapping[str, ReplayOutcome] | None
-) -> dict[str, Any]:
-    """Return what a replay did; with `outcomes` where they were waited for."""
-    letters = [
-        {
-            "id": letter.letter_id,
-            "result": letter.result,
-            "replay_id": letter.replay_id,
-            "why": letter.why,
-            **({"outcome": outcomes.get(letter.letter_id)} if outcomes is not None else {}),
-        }
-        for letter in report.letters
-    ]
-    came_to = list(outcomes.values()) if outcomes is not None else []
-    return {
-        "dry_run": False,
-        **{result.value: report.count(result) for result in ReplayResult},
-        "not_tried": report.not_tried,
-        "stopped": report.stopped,
-        "left_alone": plan.left_alone,
-        "not_matching": plan.not_matching,
-        **({outcome.value: came_to.count(outcome) for outcome in ReplayOutcome} if outcomes is not None else {}),
-        "letters": letters,
     }

@@ -11,9 +11,6 @@ import click
 from infra.mongodb.dead_letters import MongoDeadLetters
 from infra.mongodb.shipments import MongoShipments
 from infra.mongodb.store import MongoStore
-from infra.rabbitmq.replay_publisher import ReplayPublisher
-from infra.rabbitmq.topology import ORDERS_EXCHANGE, PLACED_KEY
-from worker.domain.replay import Origin, ReplayService
 from worker.settings import Settings
 
 _ID = re.compile(r"[0-9a-f-]{1,36}")
@@ -62,25 +59,6 @@ async def open_letters(settings: Settings) -> AsyncIterator[Letters]:
     """Open the dead letters. Raises ConfigurationError when the store's address is not set."""
     async with open_store(settings) as store:
         yield Letters(MongoDeadLetters(store), MongoShipments(store))
-
-
-@asynccontextmanager
-async def open_replay(settings: Settings) -> AsyncIterator[tuple[Letters, ReplayService, ReplayPublisher]]:
-    """Open the store and prepare the way to the broker; nothing connects to it yet.
-
-    Raises ConfigurationError when an address is not set.
-    """
-    publisher = ReplayPublisher(settings.required("amqp_url"), name="logistics replay")
-    async with open_letters(settings) as letters:
-        service = ReplayService(
-            dead_letters=letters.dead_letters,
-            publisher=publisher,
-            default_origin=Origin(ORDERS_EXCHANGE, PLACED_KEY),
-        )
-        try:
-            yield letters, service, publisher
-        finally:
-            await publisher.close()
 
 
 def operator_name(settings: Settings) -> str:

@@ -12,10 +12,10 @@ from worker.cli import dead_letter_views as views
 from worker.cli.dead_letter_export import export
 from worker.cli.dead_letter_filters import selecting
 from worker.cli.dead_letter_json import letter_document, shipment_document, whole_document
-from worker.cli.dead_letter_replay import replay
 from worker.cli.dead_letter_store import Letters, open_letters
 from worker.cli.dead_letter_text import shortened
 from worker.cli.output import print_json
+from worker.cli.replay import start as start_replay
 from worker.domain.dead_letter import DeadLetterRecord
 from worker.domain.selection import DeadLetterGroup, DeadLetterState, Selection
 from worker.domain.shipment import Shipment, shipment_id_for
@@ -35,13 +35,13 @@ def dead_letters() -> None:
     A way to work:
       logistics dead-letters groups                      what is wrong, most frequent first
       logistics dead-letters show ID                     one example: error, attempts, headers, body
-      logistics dead-letters replay --group G --dry-run  what a replay would send
-      logistics dead-letters replay --group G --wait 1m  send it, and wait for the outcomes
+      logistics replay start --group G --dry-run         what a replay would send
+      logistics replay start --group G --why TEXT -f     send it, a canary first, and watch the outcomes
     """
 
 
 dead_letters.add_command(export)
-dead_letters.add_command(replay)
+dead_letters.add_command(start_replay, "replay")
 
 
 @dead_letters.command("list")
@@ -92,7 +92,7 @@ def groups(*, selection: Selection, as_json: bool) -> None:
     Examples:
       logistics dead-letters groups
       logistics dead-letters groups --since 1d --state all
-      logistics dead-letters replay --group FINGERPRINT --dry-run
+      logistics replay start --group FINGERPRINT --dry-run
     """
     asyncio.run(_groups(selection, as_json=as_json))
 

@@ -1,4 +1,4 @@
-"""`logistics replay`: dead letters go out again, a few first, then ever faster, until one sees that it does not work."""
+"""`logistics replay`: dead letters go out again, a few first, then ever faster."""
 
 import asyncio
 import sys
@@ -102,7 +102,9 @@ def show(*, job_id: str, with_letters: bool, follow: bool, wait: float | None, a
 
     Exit code 1 with --follow or --wait: it stopped, or not every letter is resolved.
     """
-    sys.exit(asyncio.run(_show(_settings(), job_id, with_letters, follow=follow, wait=wait, as_json=as_json)))
+    sys.exit(
+        asyncio.run(_show(_settings(), job_id, with_letters=with_letters, follow=follow, wait=wait, as_json=as_json))
+    )
 
 
 @replay.command("pause")
@@ -141,9 +143,7 @@ def _settings() -> Settings:
     return settings
 
 
-def _check_use(
-    ids: tuple[str, ...], selection: Selection, *, everything: bool, why: str | None, dry_run: bool
-) -> None:
+def _check_use(ids: tuple[str, ...], selection: Selection, *, everything: bool, why: str | None, dry_run: bool) -> None:
     """Refuse what may not be meant."""
     named = bool(ids) or names_some(selection)
     if not named and not everything:
@@ -224,7 +224,7 @@ async def _list(settings: Settings, *, limit: int, as_json: bool) -> None:
 
 
 async def _show(
-    settings: Settings, text: str, with_letters: bool, *, follow: bool, wait: float | None, as_json: bool
+    settings: Settings, text: str, *, with_letters: bool, follow: bool, wait: float | None, as_json: bool
 ) -> int:
     async with open_desk(settings) as desk:
         job_id = await desk.jobs.full_id(text)

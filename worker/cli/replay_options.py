@@ -33,9 +33,7 @@ def options_for_jobs(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="So many go first; the rest follows when they are resolved. 0: none.",
         ),
-        click.option(
-            "--rate", type=rate, default=_DEFAULTS.rate, show_default=True, help="Letters a second, at most."
-        ),
+        click.option("--rate", type=rate, default=_DEFAULTS.rate, show_default=True, help="Letters a second, at most."),
         click.option(
             "--start-rate",
             type=rate,
@@ -58,7 +56,9 @@ def options_for_jobs(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="Copies on their way at once, at most.",
         ),
-        click.option("--to-exchange", metavar="NAME", type=Utf8Text(), help="Send to this exchange, not to the origin."),
+        click.option(
+            "--to-exchange", metavar="NAME", type=Utf8Text(), help="Send to this exchange, not to the origin."
+        ),
         click.option("--to-key", metavar="KEY", type=Utf8Text(), help="With --to-exchange: the routing key."),
     )
     for option in reversed(options):
@@ -96,5 +96,3 @@ def redirect(exchange: str | None, key: str | None) -> Origin | None:
     if exchange is None or key is None:
         raise click.UsageError("--to-exchange and --to-key go together (the default exchange is '')")
     return Origin(exchange, key)
-
-

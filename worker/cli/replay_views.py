@@ -105,7 +105,9 @@ def print_list(out: Console, found: Sequence[ReplayProgress]) -> None:
         out.print(Text("No replay job yet: 'logistics replay start --help' says how to begin one."))
         return
     now = datetime.now(UTC)
-    table = open_table("job", "began", "state", "letters", "resolved", "failed again", "on its way", "by", "what and why")
+    table = open_table(
+        "job", "began", "state", "letters", "resolved", "failed again", "on its way", "by", "what and why"
+    )
     for progress in found:
         job, tally = progress.job, progress.tally
         numbers = (job.total or 0, tally.of(ItemState.RESOLVED), tally.of(ItemState.FAILED_AGAIN), tally.on_its_way)
@@ -197,12 +199,16 @@ def _when_all_sent(progress: ReplayProgress, now: datetime) -> str | None:
 def _print_hints(out: Console, progress: ReplayProgress) -> None:
     job, tally = progress.job, progress.tally
     if progress.arrived:
-        out.print(Text(f"{progress.arrived:,} more that match arrived since it began: they are not part of it.", "yellow"))
+        out.print(
+            Text(f"{progress.arrived:,} more that match arrived since it began: they are not part of it.", "yellow")
+        )
     if job.state is JobState.STOPPED:
         out.print(Text(f"When the cause is gone: logistics replay resume {job.id}; to give up: … cancel {job.id}"))
     if tally.of(ItemState.FAILED_AGAIN, ItemState.NOT_SENT):
         out.print(Text(f"Which ones: logistics replay show {job.id} --letters"))
     if tally.overdue:
         out.print(
-            Text("Overdue: look at one with 'logistics dead-letters show'; 'restore ID' opens it again when it is lost.")
+            Text(
+                "Overdue: look at one with 'logistics dead-letters show'; 'restore ID' opens it again when it is lost."
+            )
         )

@@ -4,21 +4,25 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+from infra.mongodb.audit_log import MongoAuditLog
 from infra.mongodb.dead_letters import MongoDeadLetters
+from infra.mongodb.replay_items import MongoReplayItems
+from infra.mongodb.replay_jobs import MongoReplayJobs
 from infra.mongodb.shipments import MongoShipments
 from infra.mongodb.store import MongoStore
 from infra.mongodb.workers import MongoWorkerReports
 from infra.rabbitmq.publisher import ConfirmedPublisher
-from infra.rabbitmq.replay_publisher import ReplayPublisher
 from infra.rabbitmq.topology import ORDERS_EXCHANGE, PLACED_KEY
 from worker.demo import orders as demo_orders
 from worker.demo.accounting import Books, take_stock
 from worker.demo.orders import DemoOrder, Kind
 from worker.demo.stack import SupplierControl
 from worker.demo.view import DemoView
+from worker.domain.audit import Audit
 from worker.domain.errors import LogisticsError
 from worker.domain.outcome import DeadLetterReason
-from worker.domain.replay import Origin, ReplayService
+from worker.domain.replay_job import ItemState, ReplayOptions
+from worker.domain.replay_jobs import ReplayJobs
 from worker.domain.selection import DeadLetterState, Selection
 from worker.settings import Settings
 
@@ -93,18 +97,23 @@ class Story:
         await self._publish_watched(demo_orders.north_down(north, others), pause=0.04)
 
     async def _replay(self) -> None:
-        self._view.headline("the north warehouse is fixed: its dead letters are replayed")
+        self._view.headline("the north warehouse is fixed: its dead letters go out again")
         self._supplier.change(rules=demo_orders.SUPPLIER_RULES)
         selection = Selection(state=DeadLetterState.OPEN, reason=DeadLetterReason.ATTEMPTS_EXHAUSTED)
-        publisher = ReplayPublisher(self._amqp_url, name="demo replay")
-        service = ReplayService(
-            dead_letters=self._letters, publisher=publisher, default_origin=Origin(ORDERS_EXCHANGE, PLACED_KEY)
+        jobs = ReplayJobs(
+            letters=self._letters,
+            jobs=MongoReplayJobs(self._store),
+            items=MongoReplayItems(self._store),
+            audit=Audit(MongoAuditLog(self._store)),
         )
-        try:
-            report = await service.replay((await service.plan(selection)).ids, by="demo")
-        finally:
-            await publisher.close()
-        self._view.say(f"replayed {len(report.sent)} dead letters")
+        options = ReplayOptions(canary=1, start_rate=5.0, rate=20.0)
+        job = await jobs.start(selection, options, by="demo", why="the north warehouse is fixed")
+        deadline = time.monotonic() + _PHASE_TIMEOUT
+        while not (progress := await jobs.progress(job.id)).job.is_over and time.monotonic() < deadline:
+            await self._show()
+            await asyncio.sleep(0.25)
+        resolved, total = progress.tally.of(ItemState.RESOLVED), progress.job.total
+        self._view.say(f"replay job {job.id} is {progress.job.state}: {resolved} of {total} dead letters resolved")
 
     async def _publish_watched(self, orders: Sequence[DemoOrder], *, pause: float = 0.0) -> None:
         with self._view.watching():
