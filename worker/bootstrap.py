@@ -76,7 +76,9 @@ class Worker:
         self.metrics = WorkerMetrics(
             version=program_version(), circuit_state=lambda: str(self.circuit.state), in_flight=self._in_flight
         )
-        self.replaying = Replaying(store=self.store, amqp_url=self._amqp_url, name=self.name)
+        self.replaying = Replaying(
+            store=self.store, amqp_url=self._amqp_url, name=self.name, store_timeout=settings.store_timeout
+        )
         self.files_dead_letters = DEAD_LETTERS in consumers
         if ORDERS in consumers:
             self.intake.steer_orders(self._subscribe_orders().set_intake_limit)

@@ -21,6 +21,9 @@ from worker.fleet import Fleet
 
 _PAUSE_AFTER_TROUBLE = 2.0
 _LAST_STEP = 10.0
+_GRACE = 3.0
+"""Store time-outs after which a copy that nobody has taken, in a queue that was empty, is lost: a worker that has a
+copy notes that first, and a note that is not written in time puts the copy off."""
 
 _log = StructuredLogger("logistics.replays")
 
@@ -28,7 +31,8 @@ _log = StructuredLogger("logistics.replays")
 class Replaying:
     """A worker's replay runner, with connections of its own that open when a job needs them."""
 
-    def __init__(self, *, store: MongoStore, amqp_url: str, name: str) -> None:
+    def __init__(self, *, store: MongoStore, amqp_url: str, name: str, store_timeout: float) -> None:
+        """`store_timeout`: seconds a worker's write may take."""
         claims, items = MongoReplayClaims(store), MongoReplayItems(store)
         self._publisher = ReplayPublisher(amqp_url, name=f"{name} replay")
         self._depths = QueueDepths(amqp_url, name=f"{name} replay depths")
@@ -37,7 +41,9 @@ class Replaying:
             jobs=MongoReplayJobs(store),
             items=items,
             sender=sender,
-            settling=ReplaySettling(items=items, claims=claims, sender=sender, waiting=self._depths),
+            settling=ReplaySettling(
+                items=items, claims=claims, sender=sender, waiting=self._depths, grace=_GRACE * store_timeout
+            ),
             circuits=Fleet(MongoWorkerReports(store)),
             audit=Audit(MongoAuditLog(store)),
             name=name,

@@ -13,8 +13,6 @@ from worker.domain.replay_outcome import outcome_of, was_taken
 from worker.domain.replay_ports import IReplayClaims, IReplayItems, IWaiting
 from worker.domain.replay_sender import ReplaySender
 
-GRACE = 15.0
-"""Seconds within which a copy that a worker has in hand is noted as taken."""
 _PAGE = 500
 _EVERYTHING = 2**31 - 1
 
@@ -35,13 +33,16 @@ class ReplaySettling:
         claims: IReplayClaims,
         sender: ReplaySender,
         waiting: IWaiting,
+        grace: float,
         clock: Callable[[], datetime] = utc_now,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`grace`: seconds within which a worker that has a copy in hand has noted that, or given the copy up."""
         self._items = items
         self._claims = claims
         self._sender = sender
         self._waiting = waiting
+        self._grace = grace
         self._clock = clock
         self._monotonic = monotonic
         self._doubted_since: dict[str, float] = {}
@@ -100,11 +101,11 @@ class ReplaySettling:
     async def _is_lost(self, job: ReplayJob, item: ReplayItem, letter: DeadLetterRecord) -> bool:
         """Whether nothing can be left of the copy: first seen missing in its queue, then given time to show up."""
         now = self._monotonic()
-        if now - self._doubted_since.setdefault(item.letter_id, now) < GRACE:
+        if now - self._doubted_since.setdefault(item.letter_id, now) < self._grace:
             return False
         seen_empty = self._seen_empty.get(item.letter_id)
         if seen_empty is not None:
-            return now - seen_empty >= GRACE
+            return now - seen_empty >= self._grace
         target = self._sender.target_of(job, letter)
         if await self._waiting.waiting_at(target.exchange, target.routing_key) == 0:
             self._seen_empty[item.letter_id] = now
