@@ -31,7 +31,9 @@ from worker.settings import Settings
 
 ORDERS = "orders"
 DEAD_LETTERS = "dead-letters"
-CONSUMERS = (ORDERS, DEAD_LETTERS)
+REPLAYS = "replays"
+"""Not a queue's consumer: the hand on the replay jobs."""
+CONSUMERS = (ORDERS, DEAD_LETTERS, REPLAYS)
 
 _log = StructuredLogger("logistics.circuit")
 
@@ -79,6 +81,7 @@ class Worker:
         self.replaying = Replaying(
             store=self.store, amqp_url=self._amqp_url, name=self.name, store_timeout=settings.store_timeout
         )
+        self.runs_replays = REPLAYS in consumers
         self.files_dead_letters = DEAD_LETTERS in consumers
         if ORDERS in consumers:
             self.intake.steer_orders(self._subscribe_orders().set_intake_limit)

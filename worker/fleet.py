@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from infra.mongodb.workers import MongoWorkerReports
-from infra.rabbitmq.topology import DEAD_LETTER_QUEUE, WORK_QUEUE
+from infra.rabbitmq.topology import WORK_QUEUE
 from worker.domain.core import utc_now
 from worker.overview_picture import WorkerView, worker_views
 
@@ -29,7 +29,7 @@ class Fleet:
 
     async def runs_replays(self) -> bool:
         """Return whether a worker lives that moves replay jobs on."""
-        return any(DEAD_LETTER_QUEUE in worker.in_flight for worker in await self._live())
+        return any(worker.runs_replays for worker in await self._live())
 
     async def _live(self) -> list[WorkerView]:
         reports = await self._reports.all()

@@ -49,6 +49,7 @@ async def run_worker(worker: Worker) -> None:
         background.start(lambda: _report(worker, f"http://{host}:{port}"))
         if worker.files_dead_letters:
             background.start(lambda: _sweep(worker))
+        if worker.runs_replays:
             background.start(worker.replaying.run)
         consuming = [asyncio.create_task(subscriber.run()) for subscriber in worker.subscribers]
         stopped = asyncio.create_task(stop.wait())
@@ -71,10 +72,11 @@ async def _drain(worker: Worker, consuming: list[asyncio.Task[None]]) -> None:
     finished = await asyncio.gather(
         *(subscriber.stop(deadline=worker.settings.drain_timeout) for subscriber in worker.subscribers)
     )
-    _, unfinished = await asyncio.wait(consuming, timeout=5.0)
-    for task in unfinished:
-        task.cancel()
-    await asyncio.wait(consuming)
+    if consuming:
+        _, unfinished = await asyncio.wait(consuming, timeout=5.0)
+        for task in unfinished:
+            task.cancel()
+        await asyncio.wait(consuming)
     seconds = round(time.monotonic() - started, 2)
     if all(finished):
         _log.info("worker.drained", seconds=seconds)
@@ -144,6 +146,7 @@ def _self_portrait(worker: Worker, health: str, started_at: datetime) -> dict[st
         "last_failure": worker.circuit.last_failure,
         "intake_limit": worker.intake.limit,
         "in_flight": {subscriber.queue: subscriber.in_flight for subscriber in worker.subscribers},
+        "runs_replays": worker.runs_replays,
         "connected": all(subscriber.is_connected for subscriber in worker.subscribers),
         "waiting_since": worker.backlog.waiting_since,
         "oldest_in_flight": worker.backlog.oldest_in_flight,

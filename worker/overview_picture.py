@@ -49,6 +49,7 @@ class WorkerView:
     intake_limit: int | None
     in_flight: Mapping[str, int]
     health: str | None
+    runs_replays: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +176,7 @@ def _worker_view(report: Mapping[str, Any], now: datetime) -> WorkerView:
         intake_limit=report.get("intake_limit"),
         in_flight=dict(report.get("in_flight", {})),
         health=report.get("health"),
+        runs_replays=bool(report.get("runs_replays")),
     )
 
 

@@ -181,7 +181,7 @@ async def test_killed_between_filing_and_its_ack_a_letter_resolved_meanwhile_sta
     system: System, to_broker: Proxy
 ) -> None:
     await filed_and_killed(system, to_broker)
-    await replayed_it_ships(system, "--consumers", "orders", dead=1)
+    await replayed_it_ships(system, "--consumers", "orders,replays", dead=1)
     before = system.letters()
     await a_fresh_worker_finishes(system, {"dead_letter.filed": 1, "dead_letter.resolved_already": 1})
     assert system.letters() == before
@@ -264,7 +264,7 @@ async def filed_and_killed(system: System, to_broker: Proxy) -> None:
 async def replay(system: System) -> None:
     """Replay every open dead letter, as an operator does."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "worker", "dead-letters", "replay", "--all", "--yes", "--by", "tests"),
+        *(sys.executable, "-m", "worker", "replay", "start", "--all", "--yes", "--by", "tests", "--why", "mended"),
         env={**os.environ, **system.environment()},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

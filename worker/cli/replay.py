@@ -211,7 +211,7 @@ async def _say_started(desk: Desk, job: ReplayJob, *, as_json: bool) -> None:
         return
     click.echo(f"Job {job.id} started. Watch it: logistics replay show {job.id} --follow")
     if not await desk.fleet.runs_replays():
-        click.echo("No worker runs the dead-letters consumer now: the job waits until one does.", err=True)
+        click.echo("No worker runs replay jobs now: this one waits until one does (logistics worker).", err=True)
 
 
 async def _list(settings: Settings, *, limit: int, as_json: bool) -> None:
@@ -242,7 +242,7 @@ async def _show(
 
 async def _watch(desk: Desk, job_id: str, wait: float | None, *, as_json: bool) -> int:
     if not await desk.fleet.runs_replays():
-        click.echo("No worker runs the dead-letters consumer now: the job waits until one does.", err=True)
+        click.echo("No worker runs replay jobs now: this one waits until one does (logistics worker).", err=True)
     progress = await follow_job(desk.jobs, job_id, seconds=wait)
     if as_json:
         print_json(progress_document(progress))
