@@ -16,11 +16,12 @@ from worker.domain.replay_ports import ICircuits, IReplayItems, IReplayJobs
 from worker.domain.replay_sender import MAX_WAVE, ReplaySender, wave_of
 from worker.domain.replay_settling import ReplaySettling
 
-LEASE = 10.0
+LEASE = 5.0
 """Seconds for which a runner holds a job; another goes on with it after that."""
 _TICK = 0.25
 _LOOK_EVERY = 1.0
 _STRAGGLERS_EVERY = 5.0
+"""Seconds between looks at what other jobs left behind, while one is running; without one they are all there is."""
 _IDLE = 1.0
 
 _log = StructuredLogger("logistics.replays")
@@ -64,8 +65,10 @@ class ReplayRunner:
 
         Raises StoreUnavailableError and BrokerUnavailableError: nothing is lost then, the next step finds out.
         """
-        await self._look_after_stragglers()
         job = await self._jobs.hold(self._name, seconds=LEASE)
+        if job is None or self._monotonic() >= self._next_stragglers:
+            await self._settling.settle(None)
+            self._next_stragglers = self._monotonic() + _STRAGGLERS_EVERY
         if job is None:
             return _IDLE
         match job.state:
@@ -81,12 +84,6 @@ class ReplayRunner:
     async def release(self) -> None:
         """Give the job up, so that another worker goes on with it at once."""
         await self._jobs.release(self._name)
-
-    async def _look_after_stragglers(self) -> None:
-        """Learn what became of copies that jobs left behind when they were paused, stopped or ended."""
-        if self._monotonic() >= self._next_stragglers:
-            await self._settling.settle(None)
-            self._next_stragglers = self._monotonic() + _STRAGGLERS_EVERY
 
     async def _select(self, job: ReplayJob) -> float:
         page = await self._items.select(job, after=self._pages.get(job.id))
