@@ -9,12 +9,12 @@ from contextlib import contextmanager
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.live import Live
 
 from worker.cli.output import plain
-from worker.cli.replay_views import in_one_line
+from worker.cli.replay_picture import in_one_line, picture
 from worker.domain.errors import StoreUnavailableError
-from worker.domain.replay_job import ItemState, JobState
+from worker.domain.replay_job import JobState
 from worker.domain.replay_jobs import ReplayJobs, ReplayProgress
 
 _POLL = 0.5
@@ -49,9 +49,8 @@ def _shown() -> "Iterator[_Show]":
     if not sys.stderr.isatty():
         yield _Lines()
         return
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        yield _Bar(bar)
+    with Live(console=Console(stderr=True), refresh_per_second=8, transient=True) as live:
+        yield _Picture(live)
 
 
 class _Lines:
@@ -69,21 +68,17 @@ class _Lines:
             click.echo(plain(line), err=True)
 
 
-class _Bar:
+class _Picture:
     """Progress on a terminal."""
 
-    def __init__(self, bar: Progress) -> None:
-        self._bar = bar
-        self._task = bar.add_task("", total=None)
+    def __init__(self, live: Live) -> None:
+        self._live = live
 
     def __call__(self, progress: ReplayProgress) -> None:
-        waiting, on_its_way = progress.tally.of(ItemState.WAITING), progress.tally.on_its_way
-        total = progress.job.total
-        done = (total or 0) - waiting - on_its_way
-        self._bar.update(self._task, total=total, completed=done, description=plain(in_one_line(progress)))
+        self._live.update(picture(progress))
 
 
-_Show = _Lines | _Bar
+_Show = _Lines | _Picture
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """How replay jobs look on a terminal: the plan, the progress, the list."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from rich.console import Console
@@ -8,30 +9,15 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.cli.dead_letter_text import ago, at
-from worker.cli.dead_letter_views import error_text, one_line_table, open_table
+from worker.cli.dead_letter_views import error_text, is_wide, one_line_table, open_table
 from worker.cli.output import plain
-from worker.domain.replay_job import ItemState, JobState, ReplayItem, ReplayOptions, ReplayTally
+from worker.cli.replay_picture import ITEM_WORDS, STATE_STYLES
+from worker.domain.replay_job import ItemState, JobState, ReplayItem, ReplayJob, ReplayOptions, ReplayTally
 from worker.domain.replay_jobs import ReplayPlan, ReplayProgress
 from worker.domain.selection import DeadLetterGroup, in_words
 from worker.overview_words import span
 
 _MAX_ROWS = 20
-_STATE_STYLES = {
-    JobState.DONE: "green",
-    JobState.STOPPED: "bold red",
-    JobState.CANCELLED: "dim",
-    JobState.PAUSED: "yellow",
-}
-_ITEM_WORDS = {
-    ItemState.RESOLVED: ("resolved", "green"),
-    ItemState.FAILED_AGAIN: ("failed again", "red"),
-    ItemState.NOT_SENT: ("refused by the broker", "red"),
-    ItemState.SENT: ("on its way", "yellow"),
-    ItemState.IN_DOUBT: ("in doubt", "yellow"),
-    ItemState.SKIPPED: ("not open any more", "dim"),
-    ItemState.TAKEN_BACK: ("taken back", "dim"),
-    ItemState.WAITING: ("not sent yet", ""),
-}
 
 
 def print_plan(out: Console, plan: ReplayPlan, options: ReplayOptions) -> None:
@@ -75,10 +61,10 @@ def print_progress(out: Console, progress: ReplayProgress) -> None:
     facts.add_column(overflow="fold")
     rows: list[tuple[str, str | Text | None]] = [
         ("job", job.id),
-        ("state", Text(job.state, _STATE_STYLES.get(job.state, "cyan"))),
+        ("state", Text(job.state, STATE_STYLES.get(job.state, "cyan"))),
         ("because", job.because),
         ("now", job.note),
-        ("what", in_words(job.selection)),
+        ("what", _what(job)),
         ("who", f"{job.by}, {at(job.created_at)} ({ago(job.created_at, now)})"),
         ("why", job.why),
         ("to", f"exchange {job.options.target.exchange!r}, key {job.options.target.routing_key!r}")
@@ -105,21 +91,23 @@ def print_list(out: Console, found: Sequence[ReplayProgress]) -> None:
         out.print(Text("No replay job yet: 'logistics replay start --help' says how to begin one."))
         return
     now = datetime.now(UTC)
-    table = open_table(
-        "job", "began", "state", "letters", "resolved", "failed again", "on its way", "by", "what and why"
-    )
-    for progress in found:
-        job, tally = progress.job, progress.tally
-        numbers = (job.total or 0, tally.of(ItemState.RESOLVED), tally.of(ItemState.FAILED_AGAIN), tally.on_its_way)
-        table.add_row(
-            Text(job.id, "bold"),
-            Text(ago(job.created_at, now)),
-            Text(job.state, _STATE_STYLES.get(job.state, "cyan")),
-            *(Text(f"{number:,}", justify="right") for number in numbers),
-            Text(plain(job.by)),
-            Text(plain(f"{in_words(job.selection)}: {job.why}")),
-        )
-    out.print(table)
+    wide = is_wide(out)
+    columns: dict[str, list[Text]] = {
+        "job": [Text(progress.job.id, "bold") for progress in found],
+        "began": [Text(ago(progress.job.created_at, now)) for progress in found],
+        "state": [Text(progress.job.state, STATE_STYLES.get(progress.job.state, "cyan")) for progress in found],
+        "letters": [_right(progress.job.total or 0) for progress in found],
+        "resolved": [_right(progress.tally.of(ItemState.RESOLVED)) for progress in found],
+        "failed": [_right(progress.tally.of(ItemState.FAILED_AGAIN)) for progress in found],
+        "out": [_right(progress.tally.on_its_way) for progress in found],
+        "by": [Text(plain(progress.job.by)) for progress in found],
+        "why": [Text(plain(progress.job.why)) for progress in found],
+    }
+    if wide:
+        columns["what"] = [Text(plain(_what(progress.job))) for progress in found]
+    else:
+        del columns["by"]
+    out.print(one_line_table(columns))
 
 
 def print_letters(out: Console, letters: Sequence[ReplayItem]) -> None:
@@ -128,32 +116,20 @@ def print_letters(out: Console, letters: Sequence[ReplayItem]) -> None:
         return
     columns = {
         "dead letter": [Text(item.letter_id) for item in letters],
-        "came to": [Text(*_ITEM_WORDS[item.state]) for item in letters],
+        "came to": [Text(*ITEM_WORDS[item.state]) for item in letters],
         "why": [error_text(item.why or "") for item in letters],
     }
     out.print(Text(""))
     out.print(one_line_table(columns))
 
 
-def in_one_line(progress: ReplayProgress) -> str:
-    """Return how far a job is, in one line."""
-    job, tally = progress.job, progress.tally
-    if job.total is None:
-        return f"{job.id} {job.state}: {sum(tally.counts.values()):,} selected"
-    parts = [f"{tally.of(ItemState.RESOLVED):,} of {job.total:,} resolved"]
-    parts += [f"{tally.of(state):,} {word}" for state, (word, _) in _ITEM_WORDS.items() if _is_news(state, tally)]
-    if tally.overdue:
-        parts.append(f"{tally.overdue:,} overdue")
-    if progress.rate:
-        parts.append(f"{progress.rate:.0f}/s")
-    if progress.all_sent_at is not None and job.state is JobState.RAMP:
-        parts.append(f"all sent in {span(max((progress.all_sent_at - datetime.now(UTC)).total_seconds(), 0.0))}")
-    reason = job.because or job.note
-    return f"{job.id} {job.state}: {', '.join(parts)}{f' ({reason})' if reason else ''}"
+def _what(job: ReplayJob) -> str:
+    """Return what a job is about; that its letters were open goes without saying."""
+    return in_words(replace(job.selection, state=None))
 
 
-def _is_news(state: ItemState, tally: ReplayTally) -> bool:
-    return state not in {ItemState.RESOLVED, ItemState.WAITING} and tally.of(state) > 0
+def _right(number: int) -> Text:
+    return Text(f"{number:,}", justify="right")
 
 
 def _how(plan: ReplayPlan, options: ReplayOptions) -> str:
@@ -181,7 +157,7 @@ def _planned_table(groups: Sequence[DeadLetterGroup]) -> Table:
 
 def _tally_table(tally: ReplayTally, *, over: bool) -> Table:
     table = open_table("came to", "letters")
-    for state, (word, style) in _ITEM_WORDS.items():
+    for state, (word, style) in ITEM_WORDS.items():
         if tally.of(state) or state is ItemState.RESOLVED:
             word = "left alone" if over and state is ItemState.WAITING else word
             table.add_row(Text(word, style), Text(f"{tally.of(state):,}", justify="right"))
