@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
 
 from consumers.dead_letters import DeadLetterConsumer
+from consumers.delivered import DeliveredConsumer
 from consumers.orders import OrderConsumer
 from infra.mongodb.dead_letters import MongoDeadLetters
 from infra.mongodb.shipments import MongoShipments
@@ -15,13 +16,21 @@ from infra.rabbitmq.depths import QueueDepths
 from infra.rabbitmq.publisher import ConfirmedPublisher
 from infra.rabbitmq.settlement import RequeueSettlement, Settlement
 from infra.rabbitmq.subscriber import ISettlement, Subscriber
-from infra.rabbitmq.topology import DEAD_LETTER_QUEUE, WORK_QUEUE, Topology
+from infra.rabbitmq.topology import (
+    DEAD_LETTER_QUEUE,
+    DELIVERED_QUEUE,
+    RETRY_EXCHANGE,
+    SHIPMENTS_RETRY_EXCHANGE,
+    WORK_QUEUE,
+    Topology,
+)
 from infra.supplier.breaker import CircuitBreaker, CircuitState
 from infra.supplier.client import HttpSupplier
 from infra.telemetry.metrics import WorkerMetrics
 from worker.backlog import Backlog
 from worker.domain.core import LogisticsCore
 from worker.domain.delivery import Delivery
+from worker.domain.delivery_core import DeliveryCore
 from worker.domain.filing import DeadLetterFiling
 from worker.domain.log import StructuredLogger
 from worker.domain.outcome import Outcome
@@ -31,9 +40,10 @@ from worker.settings import Settings
 
 ORDERS = "orders"
 DEAD_LETTERS = "dead-letters"
+DELIVERED = "delivered"
 REPLAYS = "replays"
 """Not a queue's consumer: the hand on the replay jobs."""
-CONSUMERS = (ORDERS, DEAD_LETTERS, REPLAYS)
+CONSUMERS = (ORDERS, DEAD_LETTERS, DELIVERED, REPLAYS)
 
 _log = StructuredLogger("logistics.circuit")
 
@@ -87,6 +97,8 @@ class Worker:
             self.intake.steer_orders(self._subscribe_orders().set_intake_limit)
         if self.files_dead_letters:
             self.intake.steer_other(self._subscribe_dead_letters().set_intake_limit)
+        if DELIVERED in consumers:
+            self.intake.steer_other(self._subscribe_delivered().set_intake_limit)
 
     def _subscribe_orders(self) -> Subscriber:
         policy = self.settings.retry_policy
@@ -103,11 +115,25 @@ class Worker:
             with self.backlog.in_hand(delivery):
                 return await consumer.handle(delivery)
 
-        settlement = Settlement(self.publisher, restore_topology=lambda: self._topology.ensure(self._amqp_url))
-        return self._subscribe(WORK_QUEUE, handle, settlement)
+        return self._subscribe(WORK_QUEUE, handle, self._settlement(RETRY_EXCHANGE))
 
     def _subscribe_dead_letters(self) -> Subscriber:
         return self._subscribe(DEAD_LETTER_QUEUE, DeadLetterConsumer(filing=self.filing).handle, RequeueSettlement())
+
+    def _subscribe_delivered(self) -> Subscriber:
+        policy = self.settings.retry_policy
+        core = DeliveryCore(
+            repository=self._shipments, dead_letters=self._dead_letters, policy=policy, worker_name=self.name
+        )
+        consumer = DeliveredConsumer(core=core, policy=policy, max_body_bytes=self.settings.max_body_bytes)
+        return self._subscribe(DELIVERED_QUEUE, consumer.handle, self._settlement(SHIPMENTS_RETRY_EXCHANGE))
+
+    def _settlement(self, retry_exchange: str) -> Settlement:
+        return Settlement(
+            self.publisher,
+            retry_exchange=retry_exchange,
+            restore_topology=lambda: self._topology.ensure(self._amqp_url),
+        )
 
     def _subscribe(
         self, queue: str, handle: Callable[[Delivery], Awaitable[Outcome]], settlement: ISettlement

@@ -87,7 +87,14 @@ async def _check_topology(settings: Settings) -> list[Finding]:
     try:
         differences = await topology.verify(settings.required("amqp_url"))
     except BrokerUnavailableError as error:
-        return [Finding("topology", Verdict.PROBLEM, str(error), "give the user the permission to configure orders.*")]
+        return [
+            Finding(
+                "topology",
+                Verdict.PROBLEM,
+                str(error),
+                "give the user the permission to configure orders.* and shipments.*",
+            )
+        ]
     if not differences:
         return [Finding("topology", Verdict.OK, f"all {len(topology.queues)} queues and their exchanges are right")]
     missing = [difference.name for difference in differences if is_missing(difference)]

@@ -10,10 +10,10 @@ from infra.mongodb.shipments import MongoShipments
 from infra.mongodb.store import MongoStore
 from infra.mongodb.workers import MongoWorkerReports
 from infra.rabbitmq.depths import QueueDepths
-from infra.rabbitmq.topology import DEAD_LETTER_QUEUE, WORK_QUEUE, retry_queue
+from infra.rabbitmq.topology import SHIPMENTS_RETRY_EXCHANGE, retry_queue
 from worker.domain.errors import BrokerUnavailableError, StoreUnavailableError
 from worker.domain.selection import DeadLetterState, Selection
-from worker.overview_picture import Looks, Overview, StoreLook, assemble
+from worker.overview_picture import CONSUMED, Looks, Overview, StoreLook, assemble
 from worker.settings import Settings
 
 _STORE_TIMEOUT = 4.0
@@ -47,7 +47,11 @@ class OverviewService:
         return assemble(broker, store, delays=self._delays, now=datetime.now(UTC))
 
     async def _look_at_broker(self) -> Looks | str:
-        queues = [WORK_QUEUE, DEAD_LETTER_QUEUE, *map(retry_queue, self._delays)]
+        queues = [
+            *CONSUMED,
+            *(retry_queue(delay) for delay in self._delays),
+            *(retry_queue(delay, exchange=SHIPMENTS_RETRY_EXCHANGE) for delay in self._delays),
+        ]
         try:
             async with asyncio.timeout(_PATIENCE):
                 return await self._depths.look(queues)

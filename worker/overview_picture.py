@@ -6,13 +6,23 @@ from datetime import datetime
 from typing import Any
 
 from infra.rabbitmq.depths import QueueLook
-from infra.rabbitmq.topology import DEAD_LETTER_QUEUE, WORK_QUEUE, retry_queue
+from infra.rabbitmq.topology import (
+    DEAD_LETTER_QUEUE,
+    DELIVERED_QUEUE,
+    RETRY_EXCHANGE,
+    SHIPMENTS_RETRY_EXCHANGE,
+    WORK_QUEUE,
+    retry_queue,
+)
 
 BROKER, STORE = "RabbitMQ", "MongoDB"
 LOST_AFTER = 15.0
 """Seconds without a report after which a worker counts as lost; it reports every 2."""
 _SILENT_AFTER = 5.0
 """Seconds without a report after which a worker may have died."""
+
+CONSUMED = (WORK_QUEUE, DELIVERED_QUEUE, DEAD_LETTER_QUEUE)
+"""The queues that workers consume, in the order they are shown."""
 
 Looks = Mapping[str, QueueLook | None]
 
@@ -82,7 +92,9 @@ class Overview:
     taken_at: datetime
     queues: Sequence[QueueView]
     delayed: Mapping[str, int | None] | None
-    """Messages waiting for another try, by delay; None for a queue that does not exist."""
+    """Orders waiting for another try, by delay; None for a queue that does not exist."""
+    delayed_notices: Mapping[str, int | None] | None
+    """The same for delivery notices."""
     workers: Sequence[WorkerView] | None
     shipments: Mapping[str, int] | None
     open_dead_letters: Mapping[str, int] | None
@@ -100,8 +112,9 @@ def assemble(broker: Looks | str, store: StoreLook | str, *, delays: Sequence[st
     workers = None if seen is None else worker_views(seen.reports, now=now)
     return Overview(
         taken_at=now,
-        queues=[_queue_view(name, looks, workers) for name in (WORK_QUEUE, DEAD_LETTER_QUEUE)],
-        delayed=None if looks is None else {delay: _ready(looks[retry_queue(delay)]) for delay in delays},
+        queues=[_queue_view(name, looks, workers) for name in CONSUMED],
+        delayed=_delayed(RETRY_EXCHANGE, looks, delays),
+        delayed_notices=_delayed(SHIPMENTS_RETRY_EXCHANGE, looks, delays),
         workers=workers,
         shipments=seen.shipments if seen else None,
         open_dead_letters=seen.open_by_reason if seen else None,
@@ -145,6 +158,12 @@ def _came_back(reports: Sequence[Mapping[str, Any]], *, now: datetime) -> list[d
         if not report.get("stopped") and (now - report["seen_at"]).total_seconds() > _SILENT_AFTER
     ]
     return [report["oldest_in_flight"] for report in silent if report.get("oldest_in_flight") is not None]
+
+
+def _delayed(exchange: str, looks: Looks | None, delays: Sequence[str]) -> dict[str, int | None] | None:
+    if looks is None:
+        return None
+    return {delay: _ready(looks[retry_queue(delay, exchange=exchange)]) for delay in delays}
 
 
 def _queue_view(name: str, looks: Looks | None, workers: Sequence[WorkerView] | None) -> QueueView:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from infra.rabbitmq.topology import WORK_QUEUE, retry_queue
+from infra.rabbitmq.topology import RETRY_EXCHANGE, SHIPMENTS_RETRY_EXCHANGE, WORK_QUEUE, retry_queue
 from worker.overview_picture import OldestWaiting, Overview, QueueView, WorkerView
 
 _STARTING = 5.0
@@ -67,7 +67,11 @@ def span(seconds: float) -> str:
 
 def _missing_queues(overview: Overview) -> str | None:
     missing = [queue.name for queue in overview.queues if queue.exists is False]
-    missing += [retry_queue(delay) for delay, ready in (overview.delayed or {}).items() if ready is None]
+    for exchange, delayed in (
+        (RETRY_EXCHANGE, overview.delayed),
+        (SHIPMENTS_RETRY_EXCHANGE, overview.delayed_notices),
+    ):
+        missing += [retry_queue(delay, exchange=exchange) for delay, ready in (delayed or {}).items() if ready is None]
     if not missing:
         return None
     verb = "does" if len(missing) == 1 else "do"

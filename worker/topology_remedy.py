@@ -2,18 +2,26 @@
 
 from collections.abc import Iterable, Sequence
 
-from infra.rabbitmq.topology import DEAD_LETTER_QUEUE, WORK_QUEUE, Difference, retry_queue
+from infra.rabbitmq.topology import (
+    DEAD_LETTER_QUEUE,
+    DELIVERED_QUEUE,
+    SHIPMENTS_RETRY_EXCHANGE,
+    WORK_QUEUE,
+    Difference,
+    retry_queue,
+)
 
 MISSING = "is missing"
 
 _EMPTYING = {
     WORK_QUEUE: "let it run empty (hold the publishers back, keep workers of the version that declared it running)",
+    DELIVERED_QUEUE: "let it run empty (hold the supplier's notices back, keep workers of the version that declared it "
+    "running)",
     DEAD_LETTER_QUEUE: "let it run empty (keep 'logistics worker --consumers dead-letters' of the version that "
     "declared it running until all is filed)",
 }
 _EMPTYING_A_DELAY = (
-    "let it run empty (unless its dead-letter arguments differ, too, its messages return to orders.work when their "
-    "time is up)"
+    "let it run empty (unless its dead-letter arguments differ, too, its messages return to {} when their time is up)"
 )
 
 
@@ -42,16 +50,25 @@ def remedy(difference: Difference, *, delays: Sequence[str], differing: Iterable
             "publishing to it fails in between, but nothing is stored in an exchange"
         )
     steps = (
-        f"{_EMPTYING.get(difference.name, _EMPTYING_A_DELAY)}, look with 'logistics status', delete it "
+        f"{_emptying(difference.name)}, look with 'logistics status', delete it "
         f"('rabbitmqctl -p VHOST delete_queue {difference.name}', or the management page) and run 'logistics topology "
         "declare'. WARNING: messages that are still in it then are lost unless you move them first, with a shovel, say"
     )
     kept = _delays_that_fit(delays, differing)
-    if difference.name not in map(retry_queue, delays) or not kept:
+    if not any(difference.name in _delay_queues(label) for label in delays) or not kept:
         return steps
     return f"{steps}. Or use only delays that are as the broker has them: LOGISTICS_RETRY_DELAYS={','.join(kept)}"
 
 
 def _delays_that_fit(delays: Sequence[str], differing: Iterable[Difference]) -> list[str]:
     wrong = {difference.name for difference in differing if not is_missing(difference)}
-    return [label for label in delays if retry_queue(label) not in wrong]
+    return [label for label in delays if not wrong.intersection(_delay_queues(label))]
+
+
+def _delay_queues(label: str) -> tuple[str, str]:
+    return retry_queue(label), retry_queue(label, exchange=SHIPMENTS_RETRY_EXCHANGE)
+
+
+def _emptying(queue: str) -> str:
+    returns_to = DELIVERED_QUEUE if queue.startswith(f"{SHIPMENTS_RETRY_EXCHANGE}.") else WORK_QUEUE
+    return _EMPTYING.get(queue) or _EMPTYING_A_DELAY.format(returns_to)

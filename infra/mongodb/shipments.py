@@ -1,6 +1,7 @@
 """The shipments in MongoDB."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from pymongo import UpdateOne
@@ -10,7 +11,7 @@ from infra.mongodb.documents import event_document, event_from
 from infra.mongodb.group_commit import GroupCommit
 from infra.mongodb.store import Document, MongoStore, store_errors
 from worker.domain.errors import ShipmentAlreadySettledError
-from worker.domain.shipment import Shipment, ShipmentStatus
+from worker.domain.shipment import HistoryEvent, Shipment, ShipmentStatus
 
 _MAX_HISTORY = 100
 _SETTLED = [str(status) for status in ShipmentStatus if status.is_settled]
@@ -56,6 +57,26 @@ class MongoShipments:
                     _stored(shipment)
                     return replaced
         raise LookupError(f"the shipment {shipment.id} changes too fast to be saved")
+
+    async def mark_delivered(
+        self, shipment_id: str, *, delivered_at: datetime, now: datetime, worker: str
+    ) -> Shipment | None:
+        """Take a SHIPPED shipment to DELIVERED; return it as it was before."""
+        shipped = {"_id": shipment_id, "status": str(ShipmentStatus.SHIPPED)}
+        event = HistoryEvent(at=now, event="delivered", worker=worker)
+        deliver = {
+            "$set": {"status": str(ShipmentStatus.DELIVERED), "delivered_at": delivered_at, "updated_at": now},
+            "$push": {"history": {"$each": [event_document(event)], "$slice": -_MAX_HISTORY}},
+        }
+        with store_errors():
+            for _ in range(_TRIES):
+                before = await self._collection.find_one_and_update(shipped, deliver, projection={"history": False})
+                if before:
+                    return _shipment_from(before)
+                found = await self._collection.find_one({"_id": shipment_id}, {"history": False})
+                if found is None or found["status"] != ShipmentStatus.SHIPPED:
+                    return None if found is None else _shipment_from(found)
+        raise LookupError(f"the shipment {shipment_id} changes too fast to be delivered")
 
     async def find_shipment(self, shipment_id: str) -> Shipment | None:
         """Return the stored shipment, with its history."""
@@ -135,6 +156,7 @@ def _shipment_from(document: Document) -> Shipment:
         status=status,
         retry_count=document["retry_count"],
         last_error=document["last_error"],
+        delivered_at=document.get("delivered_at"),
         history=[event_from(event) for event in document.get("history", [])],
         stored_status=status,
     )

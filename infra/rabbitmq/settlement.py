@@ -9,7 +9,7 @@ from aio_pika.message import IncomingMessage
 
 from infra.rabbitmq.connection import BROKER_ERRORS
 from infra.rabbitmq.publisher import ConfirmedPublisher
-from infra.rabbitmq.topology import DEAD_LETTER_EXCHANGE, RETRY_EXCHANGE
+from infra.rabbitmq.topology import DEAD_LETTER_EXCHANGE
 from worker.domain.errors import LogisticsError, PublishError, UnroutableError
 from worker.domain.log import StructuredLogger
 from worker.domain.outcome import Ack, DeadLetter, Defer, Outcome, Retry
@@ -24,8 +24,12 @@ _log = StructuredLogger("logistics.settlement")
 class Settlement:
     """Settles deliveries of a queue that has the retry and dead-letter exchanges behind it."""
 
-    def __init__(self, publisher: ConfirmedPublisher, *, restore_topology: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, publisher: ConfirmedPublisher, *, retry_exchange: str, restore_topology: Callable[[], Awaitable[None]]
+    ) -> None:
+        """`retry_exchange`: the one whose delay queues return to the queue the deliveries come from."""
         self._publisher = publisher
+        self._retry_exchange = retry_exchange
         self._restore_topology = restore_topology
 
     async def settle(self, message: AbstractIncomingMessage, outcome: Outcome) -> None:
@@ -39,7 +43,7 @@ class Settlement:
             case Ack():
                 pass
             case Retry(queue=queue, headers=headers) | Defer(queue=queue, headers=headers):
-                if not await self._publish(message, RETRY_EXCHANGE, queue, dict(headers)):
+                if not await self._publish(message, self._retry_exchange, queue, dict(headers)):
                     return
             case DeadLetter(headers=headers):
                 if not await self._publish(message, DEAD_LETTER_EXCHANGE, "", dict(headers)):

@@ -9,6 +9,7 @@ from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from infra.rabbitmq.connection import broker_errors, connect
 from worker.domain.dead_letter import DeadLetterRecord
+from worker.domain.delivery_notice import NOTICE_EXCHANGE, NOTICE_KEY, NOTICE_QUEUE
 from worker.domain.errors import TopologyMismatchError
 from worker.domain.replay import Origin
 from worker.domain.retry import DEFAULT_DELAYS, Delay
@@ -19,6 +20,10 @@ DEAD_LETTER_EXCHANGE = "orders.dead-letter"
 WORK_QUEUE = "orders.work"
 DEAD_LETTER_QUEUE = "orders.dlq"
 PLACED_KEY = "order.placed"
+SHIPMENTS_EXCHANGE = NOTICE_EXCHANGE
+SHIPMENTS_RETRY_EXCHANGE = "shipments.retry"
+DELIVERED_QUEUE = NOTICE_QUEUE
+DELIVERED_KEY = NOTICE_KEY
 OLDEST_RABBITMQ = (3, 10)
 """The first with a message TTL and at-least-once dead-lettering for quorum queues."""
 
@@ -53,9 +58,9 @@ class Difference:
     problem: str
 
 
-def retry_queue(label: str) -> str:
-    """Return the name of a delay's queue."""
-    return f"{RETRY_EXCHANGE}.{label}"
+def retry_queue(label: str, *, exchange: str = RETRY_EXCHANGE) -> str:
+    """Return the name of a delay's queue behind a retry exchange."""
+    return f"{exchange}.{label}"
 
 
 def queue_of(exchange: str, routing_key: str) -> str | None:
@@ -64,6 +69,8 @@ def queue_of(exchange: str, routing_key: str) -> str | None:
         return routing_key
     if exchange == ORDERS_EXCHANGE and routing_key.partition(".")[0] == "order":
         return WORK_QUEUE
+    if (exchange, routing_key) == (NOTICE_EXCHANGE, NOTICE_KEY):
+        return NOTICE_QUEUE
     return None
 
 
@@ -74,28 +81,26 @@ def default_origin(letter: DeadLetterRecord) -> Origin:
 
 
 class Topology:
-    """The exchanges and queues of the order pipeline, for a set of delays."""
+    """The exchanges and queues of orders and of delivery notices, for a set of delays."""
 
     def __init__(self, delays: Sequence[Delay] = DEFAULT_DELAYS) -> None:
         self.exchanges = (
             Exchange(ORDERS_EXCHANGE, "topic"),
             Exchange(RETRY_EXCHANGE, "direct"),
             Exchange(DEAD_LETTER_EXCHANGE, "fanout"),
-        )
-        work = Queue(
-            WORK_QUEUE,
-            {
-                **_SAFE_QUEUE,
-                **_CONFIRMED_DEAD_LETTERING,
-                "x-dead-letter-exchange": DEAD_LETTER_EXCHANGE,
-                "x-delivery-limit": 20,
-            },
-            [(ORDERS_EXCHANGE, "order.#")],
+            Exchange(SHIPMENTS_EXCHANGE, "topic"),
+            Exchange(SHIPMENTS_RETRY_EXCHANGE, "direct"),
         )
         # A limit nobody reaches: 3.10 destroys messages for -1, 4.x for its default of 20.
         dead = Queue(DEAD_LETTER_QUEUE, {**_SAFE_QUEUE, "x-delivery-limit": 1_000_000}, [(DEAD_LETTER_EXCHANGE, "")])
         by_label = {delay.label: delay for delay in delays}
-        self.queues = (work, *(_delay_queue(delay) for delay in by_label.values()), dead)
+        self.queues = (
+            _work_queue(WORK_QUEUE, (ORDERS_EXCHANGE, "order.#")),
+            *(_delay_queue(delay, RETRY_EXCHANGE, back_to=WORK_QUEUE) for delay in by_label.values()),
+            _work_queue(DELIVERED_QUEUE, (SHIPMENTS_EXCHANGE, DELIVERED_KEY)),
+            *(_delay_queue(delay, SHIPMENTS_RETRY_EXCHANGE, back_to=DELIVERED_QUEUE) for delay in by_label.values()),
+            dead,
+        )
         self.delay_labels = tuple(by_label)
 
     async def declare(self, connection: AbstractConnection) -> None:
@@ -167,15 +172,25 @@ def _plain(value: str) -> str:
     return match[1] if match else value.strip(" '\")")
 
 
-def _delay_queue(delay: Delay) -> Queue:
+def _work_queue(name: str, binding: tuple[str, str]) -> Queue:
+    arguments: dict[str, str | int] = {
+        **_SAFE_QUEUE,
+        **_CONFIRMED_DEAD_LETTERING,
+        "x-dead-letter-exchange": DEAD_LETTER_EXCHANGE,
+        "x-delivery-limit": 20,
+    }
+    return Queue(name, arguments, [binding])
+
+
+def _delay_queue(delay: Delay, exchange: str, *, back_to: str) -> Queue:
     arguments: dict[str, str | int] = {
         **_SAFE_QUEUE,
         **_CONFIRMED_DEAD_LETTERING,
         "x-message-ttl": round(delay.seconds * 1000),
         "x-dead-letter-exchange": "",
-        "x-dead-letter-routing-key": WORK_QUEUE,
+        "x-dead-letter-routing-key": back_to,
     }
-    return Queue(retry_queue(delay.label), arguments, [(RETRY_EXCHANGE, delay.label)])
+    return Queue(retry_queue(delay.label, exchange=exchange), arguments, [(exchange, delay.label)])
 
 
 async def _declare_queue(channel: AbstractChannel, queue: Queue) -> None:

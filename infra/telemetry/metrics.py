@@ -32,7 +32,7 @@ class WorkerMetrics:
             registry=self._registry,
         )
         self._retries = Counter(
-            "logistics_retries", "Messages sent to a delay queue.", ["delay", "kind"], registry=self._registry
+            "logistics_retries", "Messages sent to a delay queue.", ["queue", "delay", "kind"], registry=self._registry
         )
         self._in_flight = Gauge(
             "logistics_in_flight", "Deliveries taken and not settled.", ["queue"], registry=self._registry
@@ -59,7 +59,7 @@ class WorkerMetrics:
             kind, detail = _labels(outcome)
             self._outcomes.labels(queue, kind, detail).inc()
             if isinstance(outcome, Retry | Defer) and outcome.queue:
-                self._retries.labels(outcome.queue, kind).inc()
+                self._retries.labels(queue, outcome.queue, kind).inc()
 
         return settled
 

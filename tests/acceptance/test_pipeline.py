@@ -219,7 +219,7 @@ async def test_health_and_metrics_answer_over_http(system: System) -> None:
     health = worker.events("worker.started")[0]["health"]
     await system.publish_order("o-1")
     await system.shipped("o-1")
-    assert await _get(f"{health}/livez") == (200, "orders.work: ok\norders.dlq: ok\n")
+    assert await _get(f"{health}/livez") == (200, "orders.work: ok\norders.dlq: ok\nshipments.delivered: ok\n")
     assert (await _get(f"{health}/readyz"))[0] == 200
     status, page = await _get(f"{health}/metrics")
     assert status == 200

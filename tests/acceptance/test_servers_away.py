@@ -18,7 +18,7 @@ async def test_a_worker_started_before_the_broker_says_so_and_works_when_it_come
         await eventually(lambda: len(worker.events("broker.unreachable")) >= 4)
         assert "not reachable" in worker.events("broker.unreachable")[0]["error"]
         await proxy.listen()
-        await eventually(lambda: len(worker.events("broker.connected")) == 2)
+        await eventually(lambda: len(worker.events("broker.connected")) == 3)
         await system.publish_order("o-1")
         await system.shipped("o-1")
         assert len(worker.lines()) < A_FEW
@@ -28,7 +28,7 @@ async def test_a_worker_started_before_the_broker_says_so_and_works_when_it_come
 async def test_a_worker_started_before_the_store_takes_nothing_and_works_when_it_comes(system: System) -> None:
     async with proxy_to_store(system.mongodb_uri, listening=False) as proxy:
         worker = await system.start_worker(wait=False, LOGISTICS_MONGODB_URI=proxy.url, LOGISTICS_STORE_TIMEOUT="500ms")
-        await eventually(lambda: len(worker.events("broker.connected")) == 2)
+        await eventually(lambda: len(worker.events("broker.connected")) == 3)
         await system.publish_order("o-1")
         await eventually(lambda: worker.events("store.unreachable"))
         assert await system.depth("orders.work") == 1

@@ -18,6 +18,7 @@ from worker.domain.shipment import Shipment, ShipmentStatus
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123000, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=5)
+ARRIVED = NOW + timedelta(days=2)
 WORKER = "worker-1"
 
 
@@ -74,6 +75,10 @@ async def fail(repository: IRepository, shipment: Shipment, *, tries: int = 1) -
 async def ship(repository: IRepository, shipment: Shipment) -> ShipmentStatus:
     shipment.mark_shipped(now=LATER, attempt=1, worker=WORKER)
     return await repository.save_shipment(shipment)
+
+
+async def deliver(repository: IRepository, shipment_id: str, *, at: datetime = ARRIVED) -> Shipment | None:
+    return await repository.mark_delivered(shipment_id, delivered_at=at, now=LATER, worker=WORKER)
 
 
 async def test_a_shipment_that_was_never_stored_is_not_found(room: Room) -> None:
@@ -227,6 +232,8 @@ async def test_a_store_that_is_away_says_so_at_every_call(room: Room) -> None:
         await room.unreachable.save_shipment(shipment)
     with pytest.raises(StoreUnavailableError):
         await room.unreachable.find_shipment(shipment.id)
+    with pytest.raises(StoreUnavailableError):
+        await deliver(room.unreachable, shipment.id)
     assert [event.event for event in shipment.new_events] == ["received"]  # still to be stored
 
 
@@ -235,3 +242,67 @@ async def test_a_corrected_destination_is_stored(room: Room) -> None:
     shipment.redirect("Bergen", now=LATER)
     await room.repository.save_shipment(shipment)
     assert (await stored(room, shipment)).destination == "Bergen"
+
+
+async def test_a_shipped_shipment_is_delivered_with_its_time_and_one_event(room: Room) -> None:
+    shipment = await room.repository.start_shipment(a_shipment())
+    shipment.record_failed_try(ValueError("broken"), now=NOW, attempt=1, worker=WORKER)
+    await room.repository.save_shipment(shipment)
+    await ship(room.repository, shipment)
+    before = await deliver(room.elsewhere, shipment.id)
+    assert before is not None
+    assert (before.status, before.stored_status, before.delivered_at) == (*[ShipmentStatus.SHIPPED] * 2, None)
+    assert (before.order_id, before.trace_id, before.retry_count, before.history) == ("A-1", "trace-1", 1, [])
+    found = await stored(room, shipment)
+    assert (found.status, found.delivered_at, found.updated_at) == (ShipmentStatus.DELIVERED, ARRIVED, LATER)
+    assert (found.retry_count, found.destination) == (1, "Oslo")
+    assert [event.event for event in found.history] == ["received", "attempt_failed", "shipped", "delivered"]
+    assert (found.history[-1].at, found.history[-1].worker) == (LATER, WORKER)
+
+
+async def test_delivering_again_changes_nothing_and_tells(room: Room) -> None:
+    shipment = await room.repository.start_shipment(a_shipment())
+    await ship(room.repository, shipment)
+    await deliver(room.repository, shipment.id)
+    once = await stored(room, shipment)
+    again = await deliver(room.elsewhere, shipment.id, at=ARRIVED + timedelta(days=1))
+    assert again is not None
+    assert (again.status, again.delivered_at) == (ShipmentStatus.DELIVERED, ARRIVED)
+    assert await stored(room, shipment) == once
+
+
+@pytest.mark.parametrize("failed", [False, True])
+async def test_what_is_not_shipped_is_not_delivered(room: Room, failed: bool) -> None:
+    shipment = await room.repository.start_shipment(a_shipment())
+    if failed:
+        await fail(room.repository, shipment)
+    before = await stored(room, shipment)
+    told = await deliver(room.elsewhere, shipment.id)
+    assert told is not None
+    assert told.status is (ShipmentStatus.FAILED if failed else ShipmentStatus.PENDING)
+    assert await stored(room, shipment) == before
+
+
+async def test_what_is_not_there_is_not_delivered_and_not_made(room: Room) -> None:
+    assert await deliver(room.repository, a_shipment().id) is None
+    assert await room.repository.find_shipment(a_shipment().id) is None
+
+
+async def test_of_many_that_deliver_at_once_one_did_it(room: Room) -> None:
+    shipment = await room.repository.start_shipment(a_shipment())
+    await ship(room.repository, shipment)
+    told = await asyncio.gather(*(deliver(side, shipment.id) for side in [room.repository, room.elsewhere] * 10))
+    assert sorted(str(before and before.status) for before in told) == ["DELIVERED"] * 19 + ["SHIPPED"]
+    assert [event.event for event in (await stored(room, shipment)).history] == ["received", "shipped", "delivered"]
+
+
+async def test_shipping_and_delivering_at_once_leaves_no_shipment_that_says_it_was_delivered_and_is_not(
+    room: Room,
+) -> None:
+    for number in range(20):
+        shipment = await room.repository.start_shipment(a_shipment(f"A-{number}"))
+        _, before = await asyncio.gather(ship(room.repository, shipment), deliver(room.elsewhere, shipment.id))
+        assert before is not None
+        delivered = before.status is ShipmentStatus.SHIPPED
+        expected = ShipmentStatus.DELIVERED if delivered else ShipmentStatus.SHIPPED
+        assert (await stored(room, shipment)).status is expected

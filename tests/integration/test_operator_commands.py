@@ -23,6 +23,12 @@ NAMES = {
     "orders.retry.500ms",
     "orders.retry.1s",
     "orders.dlq",
+    "shipments",
+    "shipments.retry",
+    "shipments.delivered",
+    "shipments.retry.200ms",
+    "shipments.retry.500ms",
+    "shipments.retry.1s",
 }
 
 
@@ -85,9 +91,10 @@ async def test_status_of_a_healthy_system_says_so_and_shows_its_figures(system: 
     assert document["problems"] == []
     assert [(queue["name"], queue["ready"], queue["consumers"]) for queue in document["queues"]] == [
         ("orders.work", 0, 1),
+        ("shipments.delivered", 0, 1),
         ("orders.dlq", 0, 1),
     ]
-    assert document["delayed"] == {"200ms": 0, "500ms": 0, "1s": 0}
+    assert document["delayed"] == document["delayed_notices"] == {"200ms": 0, "500ms": 0, "1s": 0}
     assert document["shipments"] == {"SHIPPED": 1}
     assert document["oldest_waiting"]["in_words"] == "none waiting"
     [shown] = document["workers"]
@@ -140,6 +147,7 @@ async def test_status_leaves_a_stopped_worker_out_but_keeps_its_bound_of_the_old
     assert 0 <= ran.document["oldest_waiting"]["at_most"] < 30
     assert ran.document["problems"] == [
         "no consumer on orders.work: 1 message waiting; 'logistics worker' is one",
+        "no consumer on shipments.delivered; 'logistics worker' is one",
         "no consumer on orders.dlq; 'logistics worker' is one",
     ]
 
@@ -216,7 +224,7 @@ async def test_declare_creates_what_is_missing_once(system: System) -> None:
     ran = await run(system.environment(), "topology", "verify", "--json")
     assert (ran.code, ran.document) == (0, {"ok": True, "differences": []})
     ran = await run(system.environment(), "topology", "verify")
-    assert (ran.code, ran.out) == (0, "All 3 exchanges and 5 queues are as they should be.\n")
+    assert (ran.code, ran.out) == (0, "All 5 exchanges and 9 queues are as they should be.\n")
 
 
 async def test_declare_restores_a_binding_that_was_removed(system: System) -> None:

@@ -5,6 +5,7 @@ import copy
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from worker.domain.errors import (
     ShipmentAlreadySettledError,
@@ -13,7 +14,7 @@ from worker.domain.errors import (
     SupplierRejectedError,
     SupplierUnavailableError,
 )
-from worker.domain.shipment import Shipment, ShipmentStatus
+from worker.domain.shipment import HistoryEvent, Shipment, ShipmentStatus
 from worker.domain.trace import TraceContext, trace_context_ctx, trace_id_ctx
 
 _MAX_HISTORY = 100
@@ -64,6 +65,25 @@ class FakeRepository:
         await self._end("save_shipment")
         _now_stored(shipment)
         return replaced
+
+    async def mark_delivered(
+        self, shipment_id: str, *, delivered_at: datetime, now: datetime, worker: str
+    ) -> Shipment | None:
+        await self._begin("mark_delivered")
+        stored = self.shipments.get(shipment_id)
+        if stored is not None and stored.status is ShipmentStatus.SHIPPED:
+            kept = _kept(stored)
+            kept.status = kept.stored_status = ShipmentStatus.DELIVERED
+            kept.delivered_at, kept.updated_at = delivered_at, now
+            event = HistoryEvent(at=now, event="delivered", worker=worker)
+            kept.history = [*stored.history, event][-_MAX_HISTORY:]
+            self.shipments[shipment_id] = kept
+        await self._end("mark_delivered")
+        if stored is None:
+            return None
+        before = _kept(stored)
+        before.history.clear()
+        return before
 
     async def find_shipment(self, shipment_id: str) -> Shipment | None:
         await self._begin("find_shipment")

@@ -13,6 +13,7 @@ from worker.domain.core import KeyedLocks, LogisticsCore
 from worker.domain.delivery import Delivery, MessageState, to_milliseconds
 from worker.domain.errors import (
     CircuitBreakerOpenException,
+    MalformedOrderError,
     StoreUnavailableError,
     SupplierOutcomeUnknownError,
     SupplierRejectedError,
@@ -201,6 +202,70 @@ async def test_a_replayed_order_that_ships_resolves_the_letter_it_came_from() ->
     await room.letters.insert(letter)
     assert await room.handle(dead_letter_id=letter.id, replay_id=replay_id) == Ack("shipped")
     assert room.letters.letters[letter.id].state is DeadLetterState.RESOLVED
+
+
+class Replay:
+    """A core that meets the copy of a replayed order."""
+
+    def __init__(self, *script: Scripted) -> None:
+        self.room = Room(*script)
+        self.id, self.letter = str(uuid.uuid4()), a_letter(order_id="A-1")
+
+    async def claimed(self) -> "Replay":
+        await self.room.letters.insert(self.letter)
+        await self.room.letters.claim_for_replay(self.letter.id, replay_id=self.id, by="anna", now=NOW)
+        return self
+
+    async def handle(self, **more: object) -> Outcome:
+        return await self.room.handle(dead_letter_id=self.letter.id, replay_id=self.id, **more)
+
+    def events(self) -> list[tuple[str, str | None]]:
+        return [(event.event, event.by) for event in self.room.letters.letters[self.letter.id].history[1:]]
+
+
+async def test_a_replay_s_copy_is_noted_as_taken_once_before_anything_else() -> None:
+    replay = await Replay(Answer(500)).claimed()
+    replay.room.repository.is_down = True
+    assert isinstance(await replay.handle(), Defer)
+    assert replay.events() == [("replayed", "anna"), ("taken", "worker-1")]
+    replay.room.repository.is_down = False
+    assert isinstance(await replay.handle(), Retry)  # redelivered: its worker died
+    assert await replay.handle(attempt=1) == Ack("shipped")
+    assert replay.events() == [("replayed", "anna"), ("taken", "worker-1"), ("resolved", None)]
+
+
+async def test_a_copy_whose_taking_could_not_be_noted_is_put_off_and_noted_next_time() -> None:
+    replay = await Replay().claimed()
+
+    async def down(_: str) -> None:
+        raise StoreUnavailableError("away")
+
+    replay.room.letters.before_write = down
+    outcome = await replay.handle()
+    assert isinstance(outcome, Defer)
+    assert isinstance(outcome.error, StoreUnavailableError)
+    assert (replay.room.repository.calls, replay.room.supplier.asked) == ([], [])
+    replay.room.letters.before_write = None
+    assert await replay.handle(deferrals=1) == Ack("shipped")
+    assert ("taken", "worker-1") in replay.events()
+
+
+async def test_a_replay_s_copy_that_is_no_order_is_noted_as_taken_and_refused() -> None:
+    replay = await Replay().claimed()
+    state = MessageState.read(
+        Delivery(b"{", {"dead_letter_id": replay.letter.id, "replay_id": replay.id}), order_id=None
+    )
+
+    async def down(_: str) -> None:
+        raise StoreUnavailableError("away")
+
+    replay.room.letters.before_write = down
+    assert isinstance(await replay.room.core.refuse(MalformedOrderError("no"), state), Defer)
+    replay.room.letters.before_write = None
+    outcome = await replay.room.core.refuse(MalformedOrderError("no"), state)
+    assert isinstance(outcome, DeadLetter)
+    assert outcome.reason is DeadLetterReason.MALFORMED
+    assert replay.events()[-1] == ("taken", "worker-1")
 
 
 @pytest.mark.parametrize("replay_id", [None, str(uuid.uuid4())])

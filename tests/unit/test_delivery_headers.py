@@ -164,6 +164,38 @@ def test_copies_of_an_order_are_one_dead_letter_and_unreadable_messages_one_each
     assert len({letter_id(*which) for which in different}) == len(different)
 
 
+def test_a_notice_sent_twice_is_one_dead_letter_and_never_that_of_an_order() -> None:
+    def letter_id(body: bytes, message_id: str, *, malformed: bool = False, order_id: str | None = None) -> str:
+        return dead_letter_id_for(
+            order_id=order_id, body=body, message_id=message_id, is_notice=True, is_malformed=malformed
+        )
+
+    assert letter_id(b"{}", "m-1") == letter_id(b"{}", "m-2", order_id="A-1")
+    assert letter_id(b"{}", "m-1", malformed=True) != letter_id(b"{}", "m-2", malformed=True)
+    of_orders = [
+        dead_letter_id_for(order_id=order_id, body=b"{}", message_id="m-1", is_malformed=malformed)
+        for order_id in (None, "A-1")
+        for malformed in (True, False)
+    ]
+    assert not {letter_id(b"{}", "m-1"), letter_id(b"{}", "m-1", malformed=True)} & set(of_orders)
+
+
+@pytest.mark.parametrize(
+    ("headers", "untried"),
+    [
+        ({"attempt": 0, "deferrals": 0}, True),
+        ({"deferrals": 3}, True),
+        ({"attempt": 1}, False),
+        ({"dead_letter_id": "nonsense"}, False),
+        ({"replay_id": None}, False),
+    ],
+)
+def test_a_replay_s_copy_is_untried_until_its_first_failed_try(headers: dict[str, object], untried: bool) -> None:
+    ids = (str(uuid.uuid4()), str(uuid.uuid4()))
+    state = state_of({"dead_letter_id": ids[0], "replay_id": ids[1], **headers})
+    assert state.untried_replay == (ids if untried else None)
+
+
 def test_a_replayed_message_keeps_the_letter_it_belongs_to() -> None:
     mine = str(uuid.uuid4())
     headers = after(state_of({"dead_letter_id": mine}), DeadLetter(DeadLetterReason.SUPPLIER_REJECTED, UNKNOWN))

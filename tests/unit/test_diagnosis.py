@@ -141,6 +141,19 @@ def test_a_delay_queue_that_differs_may_be_emptied_or_given_up() -> None:
     assert text.endswith("LOGISTICS_RETRY_DELAYS=1s,30s")
 
 
+def test_a_delay_of_delivery_notices_that_differs_is_given_up_for_both() -> None:
+    wrong = Difference("shipments.retry.5s", "queue shipments.retry.5s: x-message-ttl should be 5000, but is 7000")
+    text = remedy(wrong, delays=DELAYS, differing=[wrong])
+    assert "its messages return to shipments.delivered when their time is up" in text
+    assert "delete_queue shipments.retry.5s" in text
+    assert text.endswith("LOGISTICS_RETRY_DELAYS=1s,30s")
+
+
+def test_a_queue_of_delivery_notices_that_differs_is_emptied_first() -> None:
+    wrong = Difference("shipments.delivered", "queue shipments.delivered: x-delivery-limit should be 20, but is 5")
+    assert remedy(wrong, delays=DELAYS, differing=[wrong]).startswith("let it run empty (hold the supplier's notices")
+
+
 def test_a_work_queue_that_differs_has_no_way_round_emptying_it() -> None:
     wrong = Difference("orders.work", "queue orders.work: x-delivery-limit should be 20, but is 5")
     text = remedy(wrong, delays=DELAYS, differing=[wrong])

@@ -20,7 +20,7 @@ def raised_by(function: object, *arguments: object) -> BaseException:
 
 def test_the_frame_is_the_deepest_of_our_own_code() -> None:
     # json's own frames lie deeper
-    assert top_frame(raised_by(parse_order, b"{")) == "worker/domain/order.py:_parse_json_object"
+    assert top_frame(raised_by(parse_order, b"{")) == "worker/domain/json_body.py:read_object"
     assert top_frame(raised_by(parse_duration, "x")) == "worker/domain/durations.py:parse_duration"
 
 

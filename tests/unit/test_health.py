@@ -82,7 +82,7 @@ async def test_the_metrics_count_outcomes_by_queue_and_detail(room: Room) -> Non
         'logistics_deliveries_total{detail="shipped",outcome="ack",queue="orders.work"} 2.0',
         'logistics_deliveries_total{detail="5s",outcome="retry",queue="orders.work"} 1.0',
         'logistics_deliveries_total{detail="expired",outcome="dead_letter",queue="orders.work"} 1.0',
-        'logistics_retries_total{delay="30s",kind="defer"} 1.0',
+        'logistics_retries_total{delay="30s",kind="defer",queue="orders.work"} 1.0',
         'logistics_delivery_duration_seconds_bucket{le="0.25",queue="orders.work"} 5.0',
         'logistics_in_flight{queue="orders.work"} 7.0',
         'logistics_circuit_state{state="open"} 1.0',

@@ -24,19 +24,24 @@ def a_report(name: str = "w-1", *, age: float = 1.0, **fields: Any) -> dict[str,
         "circuit_retry_after": 0.0,
         "last_failure": None,
         "intake_limit": 100,
-        "in_flight": {"orders.work": 2, "orders.dlq": 1},
+        "in_flight": {"orders.work": 2, "shipments.delivered": 3, "orders.dlq": 1},
         "connected": True,
         "waiting_since": None,
     }
     return {**made, **fields}
 
 
-def the_looks(*, work: QueueLook | None = IDLE, dlq: QueueLook | None = IDLE) -> Looks:
+def the_looks(
+    *, work: QueueLook | None = IDLE, notices: QueueLook | None = IDLE, dlq: QueueLook | None = IDLE
+) -> Looks:
     return {
         "orders.work": work,
+        "shipments.delivered": notices,
         "orders.dlq": dlq,
         "orders.retry.1s": QueueLook(4, 0),
         "orders.retry.5s": QueueLook(0, 0),
+        "shipments.retry.1s": QueueLook(0, 0),
+        "shipments.retry.5s": QueueLook(6, 0),
     }
 
 
@@ -58,13 +63,13 @@ def the_oldest(*reports: dict[str, Any], ready: int = 3) -> str:
 def test_nothing_is_wrong_when_all_is_well() -> None:
     seen = overview()
     assert problems(seen) == []
-    assert seen.delayed == {"1s": 4, "5s": 0}
+    assert (seen.delayed, seen.delayed_notices) == ({"1s": 4, "5s": 0}, {"1s": 0, "5s": 6})
     assert seen.unreachable == {}
 
 
 def test_unacknowledged_is_the_sum_of_what_live_workers_report() -> None:
     seen = overview(store=the_store(a_report("a"), a_report("b"), a_report("gone", age=60)))
-    assert [queue.unacknowledged for queue in seen.queues] == [4, 2]
+    assert [queue.unacknowledged for queue in seen.queues] == [4, 6, 2]
 
 
 def test_a_worker_is_lost_after_fifteen_seconds_and_a_stopped_one_is_left_out() -> None:
@@ -122,9 +127,10 @@ def test_a_worker_that_takes_no_orders_does_not_count_among_the_circuits() -> No
 
 
 def test_a_queue_without_a_consumer_is_told_with_what_waits_in_it() -> None:
-    looks = the_looks(work=QueueLook(1, 0), dlq=QueueLook(0, 0))
+    looks = the_looks(work=QueueLook(1, 0), notices=QueueLook(2, 0), dlq=QueueLook(0, 0))
     assert problems(overview(looks, the_store())) == [
         "no consumer on orders.work: 1 message waiting; 'logistics worker' is one",
+        "no consumer on shipments.delivered: 2 messages waiting; 'logistics worker' is one",
         "no consumer on orders.dlq; 'logistics worker' is one",
     ]
 
@@ -133,6 +139,18 @@ def test_no_consumer_while_the_circuit_is_open_is_how_it_should_be() -> None:
     opened = a_report(circuit="open", circuit_retry_after=9.0, last_failure="HTTP 503: x", intake_limit=0)
     told = problems(overview(the_looks(work=QueueLook(9, 0)), the_store(opened)))
     assert [sentence.partition(":")[0] for sentence in told] == ["circuit open on 1 of 1 worker"]
+
+
+def test_an_open_circuit_is_no_reason_for_delivery_notices_to_wait() -> None:
+    opened = a_report(circuit="open", circuit_retry_after=9.0, last_failure="HTTP 503: x", intake_limit=0)
+    told = problems(overview(the_looks(work=QueueLook(9, 0), notices=QueueLook(2, 0)), the_store(opened)))
+    assert told[0] == "no consumer on shipments.delivered, though 1 worker for it: connecting, or paused"
+    assert told[1].startswith("circuit open on 1 of 1 worker: ")
+
+
+def test_a_worker_of_delivery_notices_alone_does_not_count_among_the_circuits() -> None:
+    notices_only = a_report("notices", in_flight={"shipments.delivered": 0}, circuit="open", circuit_retry_after=3.0)
+    assert problems(overview(store=the_store(notices_only))) == []
 
 
 def test_no_consumer_although_a_worker_runs_is_told_as_such() -> None:
@@ -146,6 +164,11 @@ def test_missing_queues_are_told_in_one_line() -> None:
         "2 queues (orders.work, orders.retry.5s) do not exist: 'logistics topology declare' creates what is missing, "
         "as every worker does"
     ]
+
+
+def test_missing_queues_of_delivery_notices_are_told_too() -> None:
+    told = problems(overview({**the_looks(notices=None), "shipments.retry.1s": None}))
+    assert told[0].startswith("2 queues (shipments.delivered, shipments.retry.1s) do not exist: ")
 
 
 def test_a_worker_without_its_broker_is_told() -> None:
@@ -165,8 +188,8 @@ def test_open_dead_letters_are_told_by_reason_the_most_frequent_first() -> None:
 def test_without_the_broker_the_store_is_still_shown() -> None:
     seen = overview("RabbitMQ is not reachable: refused", the_store(a_report()))
     assert problems(seen) == ["RabbitMQ is not reachable: refused"]
-    assert seen.delayed is None
-    assert [(queue.exists, queue.ready, queue.consumers) for queue in seen.queues] == [(None, None, None)] * 2
+    assert (seen.delayed, seen.delayed_notices) == (None, None)
+    assert [(queue.exists, queue.ready, queue.consumers) for queue in seen.queues] == [(None, None, None)] * 3
     assert seen.shipments == {"SHIPPED": 7}
     assert oldest_in_words(seen.oldest_waiting) == "unknown (RabbitMQ is not reachable)"
 
@@ -175,7 +198,7 @@ def test_without_the_store_the_queues_are_still_shown() -> None:
     seen = overview(the_looks(work=QueueLook(5, 1)), "MongoDB does not answer: refused")
     assert problems(seen) == ["MongoDB does not answer: refused"]
     assert (seen.workers, seen.shipments, seen.dead_letters, seen.open_dead_letters) == (None, None, None, None)
-    assert [(queue.ready, queue.unacknowledged) for queue in seen.queues] == [(5, None), (0, None)]
+    assert [(queue.ready, queue.unacknowledged) for queue in seen.queues] == [(5, None), (0, None), (0, None)]
     assert oldest_in_words(seen.oldest_waiting) == "unknown (MongoDB is not reachable)"
 
 

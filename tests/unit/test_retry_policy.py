@@ -8,12 +8,16 @@ from hypothesis import strategies as st
 
 from worker.domain.errors import (
     CircuitBreakerOpenException,
+    EarlyNoticeError,
     LogisticsError,
+    MalformedMessageError,
+    MalformedNoticeError,
     MalformedOrderError,
     StoreUnavailableError,
     SupplierOutcomeUnknownError,
     SupplierRejectedError,
     SupplierUnavailableError,
+    UnknownShipmentError,
 )
 from worker.domain.outcome import DeadLetter, DeadLetterReason, Defer, Outcome, Retry
 from worker.domain.retry import DEFAULT_DELAYS, HOLD_LIMIT, Delay, RetryPolicy
@@ -23,13 +27,19 @@ DAY = 86400.0
 
 seconds = st.floats(0, 10 * DAY)
 waits = st.none() | seconds
-final = st.sampled_from([MalformedOrderError("not JSON"), SupplierRejectedError("no")])
+final = st.sampled_from(
+    [
+        *(MalformedOrderError("not JSON"), MalformedNoticeError("not JSON"), SupplierRejectedError("no")),
+        UnknownShipmentError("no such shipment"),
+    ]
+)
+early_notice = st.builds(EarlyNoticeError, st.just("PENDING"))
 unavailable = st.builds(lambda asked: SupplierUnavailableError("later", retry_after=asked), waits)
 plain = st.sampled_from([SupplierOutcomeUnknownError("cut"), RuntimeError("ours"), LogisticsError("?"), OSError()])
 tries = unavailable | plain
 store_down = st.builds(StoreUnavailableError, st.just("away"))
 circuit_open = st.builds(CircuitBreakerOpenException, seconds)
-errors = final | tries | store_down | circuit_open
+errors = final | tries | store_down | circuit_open | early_notice
 
 delays = st.lists(
     st.sampled_from(["200ms", "1s", "5s", "30s", "2m", "10m", "1h", "1d"]).map(Delay.parse), min_size=1, max_size=8
@@ -41,10 +51,16 @@ chances = st.floats(0, 1, exclude_max=True)
 
 
 def decide(
-    policy: RetryPolicy, error: BaseException, *, attempt: int = 0, age: int | None = None, chance: float = 0.0
+    policy: RetryPolicy,
+    error: BaseException,
+    *,
+    attempt: int = 0,
+    deferrals: int = 0,
+    age: int | None = None,
+    chance: float = 0.0,
 ) -> Outcome:
     first = None if age is None else NOW - age
-    return policy.decide(error, attempt=attempt, first_failed_at=first, now=NOW, chance=chance)
+    return policy.decide(error, attempt=attempt, deferrals=deferrals, first_failed_at=first, now=NOW, chance=chance)
 
 
 def retried(policy: RetryPolicy, error: BaseException, *, attempt: int = 0, chance: float = 0.0) -> Retry:
@@ -71,15 +87,17 @@ def test_every_error_has_the_outcome_of_the_table(
 ) -> None:
     outcome = decide(policy, error, attempt=attempt, age=age, chance=chance)
     match error:
-        case MalformedOrderError():
+        case MalformedMessageError():
             assert outcome == DeadLetter(DeadLetterReason.MALFORMED, error)
         case SupplierRejectedError():
             assert outcome == DeadLetter(DeadLetterReason.SUPPLIER_REJECTED, error)
+        case UnknownShipmentError():
+            assert outcome == DeadLetter(DeadLetterReason.UNKNOWN_SHIPMENT, error)
         case StoreUnavailableError():
             assert isinstance(outcome, Defer)
-        case CircuitBreakerOpenException() if age is not None and age >= policy.max_age * 1000:
+        case CircuitBreakerOpenException() | EarlyNoticeError() if age is not None and age >= policy.max_age * 1000:
             assert outcome == DeadLetter(DeadLetterReason.EXPIRED, error)
-        case CircuitBreakerOpenException():
+        case CircuitBreakerOpenException() | EarlyNoticeError():
             assert isinstance(outcome, Defer)
         case _ if attempt + 1 >= policy.max_attempts:
             assert outcome == DeadLetter(DeadLetterReason.ATTEMPTS_EXHAUSTED, error)
@@ -134,6 +152,48 @@ def test_an_open_circuit_is_waited_for_in_the_shortest_queue_that_is_long_enough
     assert outcome.not_before - NOW >= wait * 1000
     chosen, lengths = length(policy, outcome.queue), [delay.seconds for delay in policy.delays]
     assert chosen == min((long for long in lengths if long >= wait), default=max(lengths))
+
+
+@given(policies, early_notice, attempts, attempts, st.integers(0, 999))
+def test_an_early_notice_waits_longer_each_time_and_the_last_delay_repeats(
+    policy: RetryPolicy, error: EarlyNoticeError, attempt: int, deferrals: int, age: int
+) -> None:
+    outcome = decide(policy, error, attempt=attempt, deferrals=deferrals, age=age)
+    assert isinstance(outcome, Defer)
+    step = [*policy.delays, *[policy.delays[-1]] * 50][deferrals]
+    wait = min(step.seconds, policy.max_age)
+    assert outcome.not_before - NOW == pytest.approx(wait * 1000, abs=1)
+    assert length(policy, outcome.queue) == min(long.seconds for long in policy.delays if long.seconds >= wait)
+
+
+def test_an_early_notice_waits_in_the_default_delays_for_a_day() -> None:
+    policy, now, waited = RetryPolicy(), NOW, list[str]()
+    while True:
+        outcome = policy.decide(
+            EarlyNoticeError("PENDING"),
+            attempt=0,
+            deferrals=len(waited),
+            first_failed_at=NOW if waited else None,
+            now=now,
+            chance=0.5,
+        )
+        if not isinstance(outcome, Defer):
+            break
+        waited.append(outcome.queue)
+        now = outcome.not_before
+    assert isinstance(outcome, DeadLetter)
+    assert outcome.reason is DeadLetterReason.EXPIRED
+    assert waited[:7] == ["1s", "5s", "30s", "2m", "10m", "10m", "10m"]
+    assert DAY * 1000 <= now - NOW < (DAY + 600) * 1000
+
+
+@given(policies, st.none() | st.integers(NOW - 10**12, NOW + 10**12))
+def test_a_message_is_early_by_what_is_left_and_a_time_not_to_be_ours_is_not_believed(
+    policy: RetryPolicy, not_before: int | None
+) -> None:
+    early = policy.seconds_early(not_before, now=NOW)
+    left = 0.0 if not_before is None else (not_before - NOW) / 1000
+    assert early == (left if 0 < left <= policy.max_age + HOLD_LIMIT else 0.0)
 
 
 @given(policies, store_down, attempts, st.integers(0, 10**13))

@@ -41,10 +41,11 @@ def _queues(overview: Overview) -> RenderableType:
 
 
 def _delayed(overview: Overview) -> RenderableType:
-    if overview.delayed is None:
+    if overview.delayed is None or overview.delayed_notices is None:
         return _unknown("Delayed", BROKER)
     table = _table("Delayed, by delay", *overview.delayed)
-    table.add_row("messages", *(_number(number, "missing") for number in overview.delayed.values()))
+    for what, delayed in (("orders", overview.delayed), ("delivery notices", overview.delayed_notices)):
+        table.add_row(what, *(_number(number, "missing") for number in delayed.values()))
     return table
 
 

@@ -29,7 +29,7 @@ def _consumer_names(_: click.Context, __: click.Parameter, value: str | None) ->
     help=f"Run only these parts: {', '.join(CONSUMERS)}. All of them when not given.",
 )
 def work(consumers: tuple[str, ...]) -> None:
-    """Take orders and ship them, file dead letters, perform replay jobs; until SIGTERM or Ctrl-C.
+    """Take orders and ship them, note their delivery, file dead letters, replay; until SIGTERM or Ctrl-C.
 
     The first signal drains: nothing new is taken, what is in flight finishes within LOGISTICS_DRAIN_TIMEOUT, the rest
     goes back to its queue. A second signal ends it at once. Either way nothing is lost.

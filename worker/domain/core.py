@@ -7,12 +7,18 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from worker.domain.delivery import MessageState, to_milliseconds
-from worker.domain.errors import ShipmentAlreadySettledError, StoreUnavailableError, SupplierRejectedError
+from worker.domain.errors import (
+    MalformedOrderError,
+    ShipmentAlreadySettledError,
+    StoreUnavailableError,
+    SupplierRejectedError,
+)
 from worker.domain.order import Order
 from worker.domain.outcome import Ack, DeadLetter, DeadLetterReason, Defer, Outcome, Retry
 from worker.domain.ports import IDeadLetters, IRepository, ISupplierAPI
 from worker.domain.retry import RetryPolicy
 from worker.domain.shipment import Shipment, ShipmentStatus
+from worker.domain.taking import note_taken
 
 
 def utc_now() -> datetime:
@@ -56,6 +62,14 @@ class LogisticsCore:
             except Exception as error:  # noqa: BLE001 - not even a failure could be stored: the policy has an answer
                 return self.decide(error, state)
 
+    async def refuse(self, error: MalformedOrderError, state: MessageState) -> Outcome:
+        """Say what is to become of a message that is no order."""
+        try:
+            await note_taken(self._dead_letters, state, by=self._worker, now=self._clock())
+        except Exception as fault:  # noqa: BLE001 - it comes back and is refused then
+            return self.decide(fault, state)
+        return self.decide(error, state)
+
     def decide(self, error: BaseException, state: MessageState) -> Outcome:
         """Return what the policy says about `error`, without touching the store."""
         return self._policy.decide(
@@ -69,6 +83,7 @@ class LogisticsCore:
     async def _process(self, new: Shipment, state: MessageState) -> Outcome:
         shipment = None
         try:
+            await note_taken(self._dead_letters, state, by=self._worker, now=self._clock())
             shipment = await self._repository.start_shipment(new)
             if shipment.status.is_settled:
                 return await self._acknowledge(shipment, state, note="duplicate")

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from worker.domain.delivery import Delivery, MessageState, dead_letter_id_for
+from worker.domain.delivery_notice import NOTICE_EXCHANGE, NOTICE_QUEUE
 from worker.domain.fingerprint import fingerprint
 from worker.domain.outcome import DeadLetterReason
 from worker.domain.selection import DeadLetterState
@@ -123,7 +124,16 @@ class DeadLetterRecord:
         )
 
 
-def dead_letter_from(delivery: Delivery, *, order_id: str | None, now: datetime) -> DeadLetterRecord:
+def kind_of(delivery: Delivery) -> LetterKind:
+    """Return what a message of `orders.dlq` was, by where it was published or by the queue the broker took it from."""
+    exchange, _ = _origin(delivery, MessageState.read(delivery, order_id=None))
+    queue = _text(_newest_death(delivery.headers).get("queue"))
+    return LetterKind.DELIVERED if exchange == NOTICE_EXCHANGE or queue == NOTICE_QUEUE else LetterKind.ORDER
+
+
+def dead_letter_from(
+    delivery: Delivery, *, order_id: str | None, now: datetime, kind: LetterKind = LetterKind.ORDER
+) -> DeadLetterRecord:
     """Return the open dead letter a message of `orders.dlq` is, whoever put it there.
 
     Its id is made anew from the message, never taken from a header, which anybody may have copied.
@@ -138,9 +148,11 @@ def dead_letter_from(delivery: Delivery, *, order_id: str | None, now: datetime)
     exchange, routing_key = _origin(delivery, state)
     return DeadLetterRecord(
         id=dead_letter_id_for(
-            order_id=order_id if reason != DeadLetterReason.MALFORMED else None,
+            order_id=order_id,
             body=delivery.body,
             message_id=state.origin_message_id,
+            is_notice=kind is LetterKind.DELIVERED,
+            is_malformed=reason == DeadLetterReason.MALFORMED,
         ),
         state=DeadLetterState.OPEN,
         reason=reason,
@@ -161,6 +173,7 @@ def dead_letter_from(delivery: Delivery, *, order_id: str | None, now: datetime)
         first_failed_at=failed_at,
         dead_lettered_at=now,
         replay_id=state.replay_id,
+        kind=kind,
         published_at=delivery.published_at,
         filed=(f"{state.origin_message_id}:{state.replay_id or ''}",),
         history=(LetterEvent(at=now, event="filed", note=reason),),
@@ -173,14 +186,19 @@ def _reason_of(headers: Mapping[str, object]) -> tuple[str, str | None]:
     Only a message that a worker dead-lettered has a `dead_letter_reason`: a replay's copy goes out without one.
     """
     if "dead_letter_reason" not in headers:
-        deaths = headers.get("x-death")
-        last = deaths[0] if isinstance(deaths, list) and deaths else None  # the newest comes first
-        if isinstance(last, Mapping) and _text(last.get("reason")) in _BROKER_REASONS:
+        last = _newest_death(headers)
+        if _text(last.get("reason")) in _BROKER_REASONS:
             reason, words = _BROKER_REASONS[_text(last.get("reason"))]
             return reason, f"{words} in the queue {_text(last.get('queue'))[:200]}"
         return DeadLetterReason.UNKNOWN, None
     given = _text(headers["dead_letter_reason"])
     return (DeadLetterReason(given) if given in set(DeadLetterReason) else DeadLetterReason.UNKNOWN), None
+
+
+def _newest_death(headers: Mapping[str, object]) -> Mapping[str, object]:
+    deaths = headers.get("x-death")
+    newest = deaths[0] if isinstance(deaths, list) and deaths else None
+    return newest if isinstance(newest, Mapping) else {}
 
 
 def _origin(delivery: Delivery, state: MessageState) -> tuple[str, str]:

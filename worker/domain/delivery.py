@@ -79,10 +79,26 @@ class MessageState:
             foreign={name: value for name, value in delivery.headers.items() if _is_foreign(name)},
         )
 
+    @property
+    def untried_replay(self) -> tuple[str, str] | None:
+        """The dead letter and the replay that this message is the copy of, before its first failed try."""
+        if self.dead_letter_id is None or self.replay_id is None or self.attempt:
+            return None
+        return self.dead_letter_id, self.replay_id
+
     def headers_after(
-        self, outcome: Retry | Defer | DeadLetter, *, now: int, body: bytes, order_id: str | None
+        self,
+        outcome: Retry | Defer | DeadLetter,
+        *,
+        now: int,
+        body: bytes,
+        order_id: str | None,
+        is_notice: bool = False,
     ) -> dict[str, object]:
-        """Return the headers of the message that goes out in this one's place."""
+        """Return the headers of the message that goes out in this one's place.
+
+        `is_notice`: it is a delivery notice, which may name an order but is none.
+        """
         counted = isinstance(outcome, Retry) or (isinstance(outcome, DeadLetter) and _is_failed_try(outcome.reason))
         deferred = isinstance(outcome, Defer) and outcome.error is not None
         headers: dict[str, object] = {
@@ -102,29 +118,45 @@ class MessageState:
             "first_failed_at": first_failed_at,
             "dead_letter_id": self.dead_letter_id,
             "replay_id": self.replay_id,
-            "not_before": None if isinstance(outcome, DeadLetter) else outcome.not_before,
+            "not_before": self._not_before(outcome),
         }
         headers.update({name: value for name, value in optional.items() if value is not None})
         if outcome.error is not None:
             headers.update(_error_headers(outcome.error))
         if isinstance(outcome, DeadLetter):
             headers["dead_letter_reason"] = str(outcome.reason)
-            is_order = outcome.reason is not DeadLetterReason.MALFORMED
             headers["dead_letter_id"] = self.dead_letter_id or dead_letter_id_for(
-                order_id=order_id if is_order else None, body=body, message_id=self.origin_message_id
+                order_id=order_id,
+                body=body,
+                message_id=self.origin_message_id,
+                is_notice=is_notice,
+                is_malformed=outcome.reason is DeadLetterReason.MALFORMED,
             )
         return headers
 
+    def _not_before(self, outcome: Retry | Defer | DeadLetter) -> int | None:
+        if isinstance(outcome, DeadLetter):
+            return None
+        if outcome.error is None and self.not_before is not None:
+            return self.not_before  # it only came back too early: its time has not changed
+        return outcome.not_before
 
-def dead_letter_id_for(*, order_id: str | None, body: bytes, message_id: str) -> str:
+
+def dead_letter_id_for(
+    *, order_id: str | None, body: bytes, message_id: str, is_notice: bool = False, is_malformed: bool = False
+) -> str:
     """Return the id of the dead letter this message becomes.
 
-    Of an order it is made from order id and body, so that fifty copies of one order are one dead letter; of what is
-    no order from the message id, so that each message is its own. Either way the same message dead-lettered
-    twice (the worker died between publish and ack) is filed once.
+    Of an order it is made from order id and body, so that fifty copies of one order are one dead letter; of a
+    delivery notice from its body; of what is neither from the message id, so that each message is its own. Either way
+    the same message dead-lettered twice (the worker died between publish and ack) is filed once. What was published
+    both as an order and as a notice is two dead letters.
     """
     digest = hashlib.sha256(body).hexdigest()
-    name = f"order:{order_id}:{digest}" if order_id is not None else f"message:{message_id}:{digest}"
+    if is_malformed or (order_id is None and not is_notice):
+        name = f"{'notice-' if is_notice else ''}message:{message_id}:{digest}"
+    else:
+        name = f"notice:{digest}" if is_notice else f"order:{order_id}:{digest}"
     return str(uuid.uuid5(_DEAD_LETTER_NAMESPACE, name))
 
 

@@ -1,7 +1,11 @@
 """Every error the program raises on purpose.
 
 LogisticsError
-├── MalformedOrderError            the body is not a valid order                   → dead letter at once
+├── MalformedMessageError          the body is not what its queue carries          → dead letter at once
+│   ├── MalformedOrderError        … no valid order
+│   └── MalformedNoticeError       … no valid delivery notice
+├── UnknownShipmentError           a delivery notice of a shipment we do not have  → dead letter at once
+├── EarlyNoticeError               a delivery notice of what is not shipped yet    → defer, longer each time
 ├── SupplierError
 │   ├── SupplierRejectedError      the supplier says no; asking again changes nothing → dead letter at once
 │   ├── SupplierUnavailableError   the supplier says "not now" (429, 503)          → retry
@@ -23,13 +27,34 @@ class LogisticsError(Exception):
     """Base of every error that is ours."""
 
 
-class MalformedOrderError(LogisticsError):
-    """The message body is not a valid order and never will be."""
+class MalformedMessageError(LogisticsError):
+    """The message body is not what its queue carries and never will be."""
 
     def __init__(self, message: str, *, order_id: str | None = None) -> None:
         super().__init__(message)
         self.order_id = order_id
         """The order id, where the body was readable enough to hold a valid one."""
+
+
+class MalformedOrderError(MalformedMessageError):
+    """The message body is not a valid order."""
+
+
+class MalformedNoticeError(MalformedMessageError):
+    """The message body is not a valid delivery notice."""
+
+    def __init__(self, message: str, *, order_id: str | None = None, shipment_id: str | None = None) -> None:
+        super().__init__(message, order_id=order_id)
+        self.shipment_id = shipment_id
+        """The shipment id, where the body was readable enough to hold a valid one."""
+
+
+class UnknownShipmentError(LogisticsError):
+    """There is no such shipment; a replay of the notice may find it later."""
+
+
+class EarlyNoticeError(LogisticsError):
+    """The shipment is not SHIPPED yet: the notice has overtaken the dispatch's own answer."""
 
 
 class SupplierError(LogisticsError):

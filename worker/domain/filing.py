@@ -5,14 +5,16 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from worker.domain.core import utc_now
-from worker.domain.dead_letter import DeadLetterRecord, dead_letter_from
+from worker.domain.dead_letter import DeadLetterRecord, LetterKind, dead_letter_from, kind_of
 from worker.domain.delivery import Delivery
+from worker.domain.delivery_notice import readable_names
 from worker.domain.errors import MalformedOrderError, ShipmentAlreadySettledError
 from worker.domain.log import StructuredLogger
 from worker.domain.order import DEFAULT_MAX_BODY_BYTES, parse_order, readable_order_id
 from worker.domain.outcome import DeadLetterReason
 from worker.domain.ports import IDeadLetters, IRepository
 from worker.domain.shipment import HistoryEvent, Shipment, ShipmentStatus, shipment_id_for
+from worker.domain.trace import gives_trace
 
 ABANDONED_AFTER = timedelta(seconds=60)
 """A replay whose copy was not confirmed for this long never went out, as far as anybody knows."""
@@ -43,6 +45,11 @@ class DeadLetterFiling:
 
         Safe to repeat. Raises StoreUnavailableError; the message must be kept then.
         """
+        if kind_of(delivery) is LetterKind.DELIVERED:
+            return await self._file_notice(delivery)
+        return await self._file_order(delivery)
+
+    async def _file_order(self, delivery: Delivery) -> DeadLetterRecord:
         order_id = readable_order_id(delivery.body, max_bytes=self._max_body_bytes)
         letter = dead_letter_from(delivery, order_id=order_id, now=self._clock())
         letter = await self._of_its_replay(letter, claimed_id=delivery.headers.get("dead_letter_id"))
@@ -53,6 +60,18 @@ class DeadLetterFiling:
         if order_id is not None and concerns_shipment:
             await self._agree_with_shipment(stored, order_id, delivery.body)
         return stored
+
+    async def _file_notice(self, delivery: Delivery) -> DeadLetterRecord:
+        """File a delivery notice: its order's shipment is not concerned, and lends it no more than its names."""
+        order_id, shipment_id = readable_names(delivery.body, max_bytes=self._max_body_bytes)
+        shipment = await self._repository.find_shipment(shipment_id) if shipment_id is not None else None
+        if shipment is not None:
+            order_id = order_id or shipment.order_id
+            if not gives_trace(delivery.headers):
+                delivery = replace(delivery, headers={**delivery.headers, "trace_id": shipment.trace_id})
+        letter = dead_letter_from(delivery, order_id=order_id, now=self._clock(), kind=LetterKind.DELIVERED)
+        letter = await self._of_its_replay(letter, claimed_id=delivery.headers.get("dead_letter_id"))
+        return await self._store(letter.with_attempts(self._attempts(letter, None)))
 
     async def reopen_abandoned(self) -> int:
         """Reopen letters whose replay died between claiming them and the broker's confirm; return how many."""

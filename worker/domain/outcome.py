@@ -12,6 +12,8 @@ class DeadLetterReason(StrEnum):
     SUPPLIER_REJECTED = "supplier_rejected"
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     EXPIRED = "expired"
+    UNKNOWN_SHIPMENT = "unknown_shipment"
+    """A delivery notice of a shipment that is not in the store."""
     DELIVERY_LIMIT = "delivery_limit"
     """The broker gave up: the message was handed out too often without an answer."""
     UNKNOWN = "unknown"

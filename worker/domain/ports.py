@@ -42,6 +42,16 @@ class IRepository(Protocol):
         """
         ...
 
+    async def mark_delivered(
+        self, shipment_id: str, *, delivered_at: datetime, now: datetime, worker: str
+    ) -> Shipment | None:
+        """Take a SHIPPED shipment to DELIVERED, with the time and one event `delivered`, both at once or not at all.
+
+        Returns the shipment as it was before, without its history: SHIPPED means that this call delivered it, any
+        other status that nothing was changed. None when there is no such shipment.
+        """
+        ...
+
     async def find_shipment(self, shipment_id: str) -> Shipment | None:
         """Return the stored shipment, with its history."""
         ...

@@ -5,8 +5,9 @@ The copy carries `dead_letter_id` and `replay_id`, by which the worker that ship
 
 from dataclasses import dataclass
 
-from worker.domain.dead_letter import DeadLetterRecord
+from worker.domain.dead_letter import DeadLetterRecord, LetterKind
 from worker.domain.delivery import Delivery, MessageState
+from worker.domain.delivery_notice import NOTICE_EXCHANGE, NOTICE_KEY
 from worker.domain.outcome import DeadLetterReason
 
 
@@ -22,7 +23,10 @@ def origin_of(letter: DeadLetterRecord, *, default: Origin) -> Origin:
     """Return where the letter's copy goes: where the message came from, `default` where nobody noted that.
 
     A message somebody put into the dead-letter queue by hand has no origin but that queue; it must not go there again.
+    A delivery notice goes to the exchange of the notices, whatever else is known.
     """
+    if letter.kind is LetterKind.DELIVERED:
+        return Origin(NOTICE_EXCHANGE, NOTICE_KEY)
     noted = "origin_routing_key" in letter.headers or "x-death" in letter.headers
     if not (letter.origin_exchange or letter.origin_routing_key) or (
         letter.reason == DeadLetterReason.UNKNOWN and not noted

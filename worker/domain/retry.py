@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from worker.domain.durations import parse_duration
 from worker.domain.errors import (
     CircuitBreakerOpenException,
-    MalformedOrderError,
+    EarlyNoticeError,
+    MalformedMessageError,
     StoreUnavailableError,
     SupplierRejectedError,
     SupplierUnavailableError,
+    UnknownShipmentError,
 )
 from worker.domain.outcome import DeadLetter, DeadLetterReason, Defer, Outcome, Retry
 
@@ -51,24 +53,36 @@ class RetryPolicy:
     """Seconds after the first failure from which a refused message is given up, and the longest wait planned."""
 
     def decide(
-        self, error: BaseException, *, attempt: int, first_failed_at: int | None, now: int, chance: float
+        self,
+        error: BaseException,
+        *,
+        attempt: int,
+        deferrals: int = 0,
+        first_failed_at: int | None,
+        now: int,
+        chance: float,
     ) -> Outcome:
         """Return the outcome for `error`.
 
-        attempt: failed tries before this one. first_failed_at, now: milliseconds since the epoch.
-        chance: a random number in [0, 1) that the jitter is made of.
+        attempt: failed tries before this one. deferrals: times put off before. first_failed_at, now: milliseconds
+        since the epoch. chance: a random number in [0, 1) that the jitter is made of.
         """
+        too_old = first_failed_at is not None and now - first_failed_at >= self.max_age * 1000
         match error:
-            case MalformedOrderError():
+            case MalformedMessageError():
                 return DeadLetter(DeadLetterReason.MALFORMED, error)
             case SupplierRejectedError():
                 return DeadLetter(DeadLetterReason.SUPPLIER_REJECTED, error)
+            case UnknownShipmentError():
+                return DeadLetter(DeadLetterReason.UNKNOWN_SHIPMENT, error)
             case StoreUnavailableError():
                 return self.defer(error, seconds=_STORE_DOWN_DELAY, now=now)
+            case CircuitBreakerOpenException() | EarlyNoticeError() if too_old:
+                return DeadLetter(DeadLetterReason.EXPIRED, error)
             case CircuitBreakerOpenException():
-                if first_failed_at is not None and now - first_failed_at >= self.max_age * 1000:
-                    return DeadLetter(DeadLetterReason.EXPIRED, error)
                 return self.defer(error, seconds=error.retry_after, now=now)
+            case EarlyNoticeError():
+                return self.defer(error, seconds=self._step(deferrals).seconds, now=now)
         if attempt + 1 >= self.max_attempts:
             return DeadLetter(DeadLetterReason.ATTEMPTS_EXHAUSTED, error)
         return self._retry(error, attempt=attempt, now=now, chance=chance)
@@ -78,8 +92,18 @@ class RetryPolicy:
         seconds = self._bounded(seconds)
         return Defer(self._queue_for(seconds).label, error, not_before=now + math.ceil(seconds * 1000))
 
+    def seconds_early(self, not_before: int | None, *, now: int) -> float:
+        """Return for how long a message must not be tried yet; a time too far off to be ours counts as none.
+
+        not_before, now: milliseconds since the epoch.
+        """
+        if not_before is None:
+            return 0.0
+        early = (not_before - now) / 1000
+        return early if 0 < early <= self.max_age + HOLD_LIMIT else 0.0
+
     def _retry(self, error: BaseException, *, attempt: int, now: int, chance: float) -> Retry:
-        delay = self.delays[min(attempt, len(self.delays) - 1)]
+        delay = self._step(attempt)
         asked = self._bounded(error.retry_after or 0.0) if isinstance(error, SupplierUnavailableError) else 0.0
         if asked > delay.seconds:
             delay = self._queue_for(asked)
@@ -87,6 +111,9 @@ class RetryPolicy:
         jitter = chance * min(_JITTER * delay.seconds, HOLD_LIMIT)
         wait = max(asked, delay.seconds) + jitter
         return Retry(delay.label, error, not_before=now + math.ceil(wait * 1000))
+
+    def _step(self, times_before: int) -> Delay:
+        return self.delays[min(times_before, len(self.delays) - 1)]
 
     def _queue_for(self, seconds: float) -> Delay:
         long_enough = [delay for delay in self.delays if delay.seconds >= seconds]

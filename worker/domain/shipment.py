@@ -59,6 +59,8 @@ class Shipment:
     retry_count: int = 0
     """Failed tries, over all retries and replays. Deferrals do not count."""
     last_error: str | None = None
+    delivered_at: datetime | None = None
+    """When it arrived, by the supplier's word; None until it is DELIVERED."""
     history: list[HistoryEvent] = field(default_factory=list)
     new_events: list[HistoryEvent] = field(default_factory=list)
     """Events that are not stored yet; a repository empties this when it has stored them."""

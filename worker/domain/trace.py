@@ -68,6 +68,11 @@ def trace_scope(trace_id: str, context: TraceContext | None = None) -> Iterator[
         trace_context_ctx.reset(tokens[1])
 
 
+def gives_trace(headers: Mapping[str, object]) -> bool:
+    """Whether headers name a trace, so that none has to be made."""
+    return is_valid_trace_id(headers.get("trace_id")) or _valid_traceparent(headers) is not None
+
+
 def is_valid_trace_id(value: object) -> bool:
     """Whether a header value can be a trace ID: 1 to 128 characters, not all blank, none a control character."""
     return (
