@@ -10,12 +10,12 @@ from infra.mongodb.dead_letter_search import MongoDeadLetterSearch
 from infra.mongodb.group_commit import GroupCommit
 from infra.mongodb.large_bodies import LargeBodies
 from infra.mongodb.letter_documents import letter_document, letter_from
+from infra.mongodb.letter_moves import MAX_HISTORY, move_to
 from infra.mongodb.store import Document, MongoStore, store_errors
 from worker.domain.dead_letter import DeadLetterRecord, LetterKind
 from worker.domain.outcome import DeadLetterReason
 from worker.domain.selection import DeadLetterState
 
-_MAX_HISTORY = 100
 _MALFORMED = str(DeadLetterReason.MALFORMED)
 _UNSETTLED = [str(DeadLetterState.OPEN), str(DeadLetterState.REPLAYING)]
 
@@ -83,7 +83,7 @@ class MongoDeadLetters(MongoDeadLetterSearch):
                 which,
                 {
                     "$set": {"replay.taken_at": now},
-                    "$push": {"history": {"$each": [entry], "$slice": -_MAX_HISTORY}},
+                    "$push": {"history": {"$each": [entry], "$slice": -MAX_HISTORY}},
                     "$inc": {"revision": 1},
                 },
             )
@@ -144,14 +144,7 @@ class MongoDeadLetters(MongoDeadLetterSearch):
         event: Document | None = None,
         also: Document | None = None,
     ) -> int:
-        entry = {"at": now, "event": name, **(event or {})}
+        update = move_to(state, {"event": name, **(event or {})}, now=now, also=also)
         with store_errors():
-            result = await self._collection.update_many(
-                which,
-                {
-                    "$set": {"state": str(state), "state_changed_at": now, **(also or {})},
-                    "$push": {"history": {"$each": [entry], "$slice": -_MAX_HISTORY}},
-                    "$inc": {"revision": 1},
-                },
-            )
+            result = await self._collection.update_many(which, update)
         return int(result.modified_count)

@@ -113,6 +113,29 @@ class IDeadLetters(IDeadLetterSearch, Protocol):
         ...
 
 
+class ITriage(Protocol):
+    """Setting dead letters aside and taking them back. Writes and errors as in IRepository."""
+
+    async def ids(self, selection: Selection, *, claimed_before: datetime | None = None) -> Sequence[str]:
+        """Return the ids of the selection, in no order; with `claimed_before` those whose last replay is older."""
+        ...
+
+    async def discard(self, selection: Selection, *, by: str, why: str, expires_at: datetime, now: datetime) -> int:
+        """Take the letters of the selection that are open to `discarded`; return how many.
+
+        A discarded letter goes by itself, within minutes, when `expires_at` has passed; any other never does.
+        """
+        ...
+
+    async def restore(self, selection: Selection, *, by: str, why: str, now: datetime) -> int:
+        """Take the letters of the selection that are discarded back to `open`, for good; return how many."""
+        ...
+
+    async def give_up(self, selection: Selection, *, claimed_before: datetime, by: str, why: str, now: datetime) -> int:
+        """Take the letters of the selection that are replaying since before that time back to `open`."""
+        ...
+
+
 class IAuditLog(Protocol):
     """The audit log: entries are added and never changed. Writes and errors as in IRepository."""
 
