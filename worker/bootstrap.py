@@ -8,6 +8,7 @@ from importlib.metadata import version
 from consumers.dead_letters import DeadLetterConsumer
 from consumers.orders import OrderConsumer
 from infra.mongodb.dead_letters import MongoDeadLetters
+from infra.mongodb.leftovers import MongoLeftovers
 from infra.mongodb.shipments import MongoShipments
 from infra.mongodb.store import MongoStore
 from infra.mongodb.workers import MongoWorkerReports
@@ -50,6 +51,7 @@ class Worker:
             settings.required("mongodb_uri"), database=settings.mongodb_database, timeout=settings.store_timeout
         )
         self.reports = MongoWorkerReports(self.store)
+        self.leftovers = MongoLeftovers(self.store)
         self._shipments = MongoShipments(self.store)
         self._dead_letters = MongoDeadLetters(self.store)
         self.circuit = CircuitBreaker(

@@ -55,9 +55,7 @@ class MongoDeadLetters(MongoDeadLetterSearch):
             document = await self._collection.find_one({"_id": letter_id})
         if document is None:
             return None
-        if document.get("body_pieces"):
-            document["body"] = await self._large_bodies.fetch(letter_id, document["body_pieces"])
-        return letter_from(document)
+        return letter_from({**document, "body": await self._large_bodies.body_of(letter_id, document)})
 
     async def resolve(
         self, *, order_id: str | None, letter_id: str | None, replay_id: str | None = None, now: datetime
@@ -129,10 +127,8 @@ class MongoDeadLetters(MongoDeadLetterSearch):
 
     async def _document(self, letter: DeadLetterRecord) -> Document:
         """Return the letter's document; a body too large for it is stored in pieces first."""
-        if not LargeBodies.is_large(letter.body):
-            return letter_document(letter)
-        pieces = await self._large_bodies.keep(letter.id, letter.body)
-        return {**letter_document(replace(letter, body=b"")), "body_pieces": pieces}
+        body = await self._large_bodies.fields_for(letter.id, letter.body)
+        return {**letter_document(replace(letter, body=b"")), **body}
 
     async def _move(
         self,
