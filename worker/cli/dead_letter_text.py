@@ -31,6 +31,16 @@ def ago(time: datetime, now: datetime) -> str:
     return "just now"
 
 
+def expires(time: datetime, now: datetime) -> str:
+    """Return in how long a discarded letter goes: whole days when there are two or more, else hours or minutes."""
+    seconds = int((time - now).total_seconds())
+    if seconds >= 2 * 86400:
+        return f"expires in {seconds // 86400} days"
+    if seconds >= 2 * 3600:
+        return f"expires in {seconds // 3600} hours"
+    return f"expires in {seconds // 60} min" if seconds >= 60 else "expires now"
+
+
 def shortened(ids: list[str], known: list[str]) -> dict[str, str]:
     """Return each id cut to the length at which none of `known` begins alike, the same for all."""
     length = _SHORT_ID
