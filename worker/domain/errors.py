@@ -12,6 +12,8 @@ LogisticsError
 ├── PublishError                   the broker did not confirm a publish
 │   ├── UnroutableError            no queue is bound for that exchange and key
 │   └── BrokerUnavailableError     no connection, or no answer in time
+├── EditRefusedError               the edited dead letter cannot go out like this  → told to the operator
+├── EditConflictError              the dead letter changed since it was read       → told to the operator
 ├── TopologyMismatchError          the broker's queues differ from ours
 └── ConfigurationError             a setting is missing or wrong
 """
@@ -78,6 +80,14 @@ class UnroutableError(PublishError):
 
 class BrokerUnavailableError(PublishError):
     """The broker cannot be reached or did not answer in time; a publish may or may not have arrived."""
+
+
+class EditRefusedError(LogisticsError):
+    """The edit cannot go out as it is; nothing was changed, and the message says what to do."""
+
+
+class EditConflictError(LogisticsError):
+    """Somebody or something else was faster: the dead letter is not what was edited any more; nothing was changed."""
 
 
 class TopologyMismatchError(LogisticsError):
