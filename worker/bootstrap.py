@@ -9,6 +9,7 @@ from consumers.dead_letters import DeadLetterConsumer
 from consumers.delivered import DeliveredConsumer
 from consumers.orders import OrderConsumer
 from infra.mongodb.dead_letters import MongoDeadLetters
+from infra.mongodb.leftovers import MongoLeftovers
 from infra.mongodb.shipments import MongoShipments
 from infra.mongodb.store import MongoStore
 from infra.mongodb.workers import MongoWorkerReports
@@ -63,6 +64,7 @@ class Worker:
             settings.required("mongodb_uri"), database=settings.mongodb_database, timeout=settings.store_timeout
         )
         self.reports = MongoWorkerReports(self.store)
+        self.leftovers = MongoLeftovers(self.store)
         self._shipments = MongoShipments(self.store)
         self._dead_letters = MongoDeadLetters(self.store)
         self.circuit = CircuitBreaker(

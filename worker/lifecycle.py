@@ -19,6 +19,7 @@ from worker.domain.log import StructuredLogger
 _DEFAULT_HEALTH = ("127.0.0.1", 8081)
 _REPORT_EVERY = 2.0
 _SWEEP_EVERY = 30.0
+_TIDY_EVERY = 600.0
 _RESTART_PAUSE = 2.0
 _STORE_CLOSE_TIMEOUT = 2.0
 _SAME_SIGNAL = 0.05  # seconds: timeout(1) and others signal a process and then its group, which is one wish, not two
@@ -49,6 +50,7 @@ async def run_worker(worker: Worker) -> None:
         background.start(lambda: _report(worker, f"http://{host}:{port}"))
         if worker.files_dead_letters:
             background.start(lambda: _sweep(worker))
+            background.start(lambda: _tidy(worker))
         if worker.runs_replays:
             background.start(worker.replaying.run)
         consuming = [asyncio.create_task(subscriber.run()) for subscriber in worker.subscribers]
@@ -164,6 +166,19 @@ async def _sweep(worker: Worker) -> None:
         else:
             if reopened:
                 _log.warning("dead_letters.reopened", count=reopened, why="their replay never went out")
+
+
+async def _tidy(worker: Worker) -> None:
+    """Remove, now and then, what dead letters that have expired left behind."""
+    while True:
+        await asyncio.sleep(_TIDY_EVERY)
+        try:
+            removed = await worker.leftovers.remove()
+        except StoreUnavailableError as error:
+            _log.debug("tidy.failed", error=str(error))
+        else:
+            if removed:
+                _log.info("dead_letters.tidied", documents=removed, why="their dead letters have expired")
 
 
 def _live(worker: Worker) -> Mapping[str, str | None]:

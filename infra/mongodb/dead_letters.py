@@ -10,12 +10,12 @@ from infra.mongodb.dead_letter_search import MongoDeadLetterSearch
 from infra.mongodb.group_commit import GroupCommit
 from infra.mongodb.large_bodies import LargeBodies
 from infra.mongodb.letter_documents import letter_document, letter_from
+from infra.mongodb.letter_moves import MAX_HISTORY, move_to
 from infra.mongodb.store import Document, MongoStore, store_errors
 from worker.domain.dead_letter import DeadLetterRecord, LetterKind
 from worker.domain.outcome import DeadLetterReason
 from worker.domain.selection import DeadLetterState
 
-_MAX_HISTORY = 100
 _MALFORMED = str(DeadLetterReason.MALFORMED)
 _UNSETTLED = [str(DeadLetterState.OPEN), str(DeadLetterState.REPLAYING)]
 
@@ -55,9 +55,7 @@ class MongoDeadLetters(MongoDeadLetterSearch):
             document = await self._collection.find_one({"_id": letter_id})
         if document is None:
             return None
-        if document.get("body_pieces"):
-            document["body"] = await self._large_bodies.fetch(letter_id, document["body_pieces"])
-        return letter_from(document)
+        return letter_from({**document, "body": await self._large_bodies.body_of(letter_id, document)})
 
     async def resolve(
         self, *, order_id: str | None, letter_id: str | None, replay_id: str | None = None, now: datetime
@@ -83,7 +81,7 @@ class MongoDeadLetters(MongoDeadLetterSearch):
                 which,
                 {
                     "$set": {"replay.taken_at": now},
-                    "$push": {"history": {"$each": [entry], "$slice": -_MAX_HISTORY}},
+                    "$push": {"history": {"$each": [entry], "$slice": -MAX_HISTORY}},
                     "$inc": {"revision": 1},
                 },
             )
@@ -129,10 +127,8 @@ class MongoDeadLetters(MongoDeadLetterSearch):
 
     async def _document(self, letter: DeadLetterRecord) -> Document:
         """Return the letter's document; a body too large for it is stored in pieces first."""
-        if not LargeBodies.is_large(letter.body):
-            return letter_document(letter)
-        pieces = await self._large_bodies.keep(letter.id, letter.body)
-        return {**letter_document(replace(letter, body=b"")), "body_pieces": pieces}
+        body = await self._large_bodies.fields_for(letter.id, letter.body)
+        return {**letter_document(replace(letter, body=b"")), **body}
 
     async def _move(
         self,
@@ -144,14 +140,7 @@ class MongoDeadLetters(MongoDeadLetterSearch):
         event: Document | None = None,
         also: Document | None = None,
     ) -> int:
-        entry = {"at": now, "event": name, **(event or {})}
+        update = move_to(state, {"event": name, **(event or {})}, now=now, also=also)
         with store_errors():
-            result = await self._collection.update_many(
-                which,
-                {
-                    "$set": {"state": str(state), "state_changed_at": now, **(also or {})},
-                    "$push": {"history": {"$each": [entry], "$slice": -_MAX_HISTORY}},
-                    "$inc": {"revision": 1},
-                },
-            )
+            result = await self._collection.update_many(which, update)
         return int(result.modified_count)

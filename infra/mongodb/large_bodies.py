@@ -1,8 +1,10 @@
 """Bodies too large to share one document of at most 16 MB with the rest, kept in pieces beside their dead letter."""
 
+import hashlib
+
 from bson import Binary
 
-from infra.mongodb.store import MongoStore, store_errors
+from infra.mongodb.store import Document, MongoStore, store_errors
 from worker.domain.errors import LogisticsError
 
 PIECE = 12 * 1024 * 1024
@@ -10,35 +12,45 @@ PIECE = 12 * 1024 * 1024
 
 
 class LargeBodies:
-    """The collection `dead_letter_bodies`: the pieces of a body, by dead letter and number."""
+    """The collection `dead_letter_bodies`: the pieces of a body, by dead letter, content and number.
+
+    Named by their content, so that a letter's earlier bodies are never written over by its later ones.
+    """
 
     def __init__(self, store: MongoStore) -> None:
         self._collection = store.collection("dead_letter_bodies")
 
-    @staticmethod
-    def is_large(body: bytes) -> bool:
-        """Whether the body has to be kept in pieces."""
-        return len(body) > PIECE
+    async def fields_for(self, letter_id: str, body: bytes) -> Document:
+        """Return the fields of a document that hold this body of the letter; pieces of a large one are stored first.
 
-    async def keep(self, letter_id: str, body: bytes) -> int:
-        """Store the pieces; return how many. Safe to repeat: a letter's id is made from its body.
-
-        Raises StoreUnavailableError.
+        Safe to repeat. Raises StoreUnavailableError.
         """
+        if len(body) <= PIECE:
+            return {"body": Binary(body), "body_pieces": None, "body_key": None}
+        key = f"{letter_id}:{hashlib.sha256(body).hexdigest()}"
         pieces = [body[start : start + PIECE] for start in range(0, len(body), PIECE)]
         with store_errors():
             for number, piece in enumerate(pieces):
-                document = {"letter_id": letter_id, "number": number, "piece": Binary(piece)}
-                await self._collection.replace_one({"_id": f"{letter_id}:{number}"}, document, upsert=True)
-        return len(pieces)
+                await self._collection.update_one(
+                    {"_id": f"{key}:{number}"},
+                    {
+                        "$set": {"letter_id": letter_id, "number": number, "piece": Binary(piece)},
+                        "$currentDate": {"kept_at": True},
+                    },
+                    upsert=True,
+                )
+        return {"body": Binary(b""), "body_pieces": len(pieces), "body_key": key}
 
-    async def fetch(self, letter_id: str, pieces: int) -> bytes:
-        """Return the body put together again. Raises StoreUnavailableError; LogisticsError when a piece is gone."""
+    async def body_of(self, letter_id: str, document: Document) -> bytes:
+        """Return the body that a document holds. Raises StoreUnavailableError; LogisticsError when a piece is gone."""
+        if not document.get("body_pieces"):
+            return bytes(document["body"])
+        key = document.get("body_key") or letter_id  # before there were several bodies of a letter
         body = bytearray()
         with store_errors():
-            for number in range(pieces):
-                document = await self._collection.find_one({"_id": f"{letter_id}:{number}"})
-                if document is None:
+            for number in range(document["body_pieces"]):
+                found = await self._collection.find_one({"_id": f"{key}:{number}"})
+                if found is None:
                     raise LogisticsError(f"piece {number} of the body of dead letter {letter_id} is missing")
-                body += document["piece"]
+                body += found["piece"]
         return bytes(body)

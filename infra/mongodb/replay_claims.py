@@ -96,8 +96,8 @@ class MongoReplayClaims:
             async for document in self._collection.find({"_id": {"$in": list(replays)}}, {"filed": False}):
                 replay = document.get("replay") or {}
                 fresh = replay.get("mark") == mark
-                if fresh and document.get("body_pieces"):
-                    document["body"] = await self._large_bodies.fetch(document["_id"], document["body_pieces"])
+                if fresh:
+                    document["body"] = await self._large_bodies.body_of(document["_id"], document)
                 confirmed = replay.get("confirmed_at") is not None
                 found[document["_id"]] = Claim(letter_from(document), fresh=fresh, confirmed=confirmed)
         return found

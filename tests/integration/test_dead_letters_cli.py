@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -68,8 +68,10 @@ async def run(environment: Mapping[str, str], *arguments: str) -> Finished:
     return Finished(process.returncode, out, err.decode())
 
 
-def run_on_terminal(environment: Mapping[str, str], *arguments: str, answer: bytes = b"") -> tuple[int, str]:
-    """Run the command on a terminal of its own, and type `answer` when it asks."""
+def run_on_terminal(
+    environment: Mapping[str, str], *arguments: str, answer: bytes | Callable[[], bytes] = b""
+) -> tuple[int, str]:
+    """Run the command on a terminal of its own, and type `answer` (or what it returns) when it asks."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "worker", "dead-letters", *arguments],
@@ -84,7 +86,7 @@ def run_on_terminal(environment: Mapping[str, str], *arguments: str, answer: byt
     while chunk := _read(ours):
         shown += chunk
         if answer and b"[y/N]" in shown:
-            os.write(ours, answer)
+            os.write(ours, answer if isinstance(answer, bytes) else answer())
             answer = b""
     os.close(ours)
     return process.wait(), shown.decode()

@@ -1,19 +1,15 @@
 """Text of dead letters for people: whatever a message holds, nothing in it moves the terminal's cursor."""
 
-import json
-import re
 from datetime import datetime
 from itertools import pairwise
 
 from worker.cli.output import plain
+from worker.domain.body_text import laid_out
 from worker.domain.dead_letter import LetterEvent
 from worker.domain.shipment import HistoryEvent
 
 _EXCERPT_BYTES = 2_000
 _MAX_LINES = 100
-_MAX_PRETTY_BYTES = 64 * 1024
-_JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
-_OPENING = {"{", "["}
 _SHORT_ID = 8
 
 
@@ -31,6 +27,16 @@ def ago(time: datetime, now: datetime) -> str:
     return "just now"
 
 
+def expires(time: datetime, now: datetime) -> str:
+    """Return in how long a discarded letter goes: whole days when there are two or more, else hours or minutes."""
+    seconds = int((time - now).total_seconds())
+    if seconds >= 2 * 86400:
+        return f"expires in {seconds // 86400} days"
+    if seconds >= 2 * 3600:
+        return f"expires in {seconds // 3600} hours"
+    return f"expires in {seconds // 60} min" if seconds >= 60 else "expires now"
+
+
 def shortened(ids: list[str], known: list[str]) -> dict[str, str]:
     """Return each id cut to the length at which none of `known` begins alike, the same for all."""
     length = _SHORT_ID
@@ -43,7 +49,7 @@ def shortened(ids: list[str], known: list[str]) -> dict[str, str]:
 
 def body_lines(body: bytes) -> list[str]:
     """Return a message body for reading: JSON laid out, anything else as an escaped excerpt."""
-    pretty = _laid_out(body)
+    pretty = laid_out(body)
     if pretty is None:
         excerpt = plain(body[:_EXCERPT_BYTES])
         return [excerpt] if len(body) <= _EXCERPT_BYTES else [excerpt, f"… {len(body) - _EXCERPT_BYTES} more bytes"]
@@ -63,32 +69,3 @@ def event_line(event: HistoryEvent | LetterEvent) -> str:
             event.worker and f"worker {event.worker}",
         ]
     return plain(" · ".join(part for part in parts if part))
-
-
-def _laid_out(body: bytes) -> list[str] | None:
-    """Return the lines of a JSON document, None when it is none.
-
-    Only white space is changed: parsing and writing it anew would hide a key that is there twice, or the digits of a
-    number, which may be the very thing that is wrong with it.
-    """
-    if len(body) > _MAX_PRETTY_BYTES:
-        return None
-    try:
-        text = body.decode("utf-8")
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return _indented(_JSON_TOKEN.findall(text))
-
-
-def _indented(tokens: list[str]) -> list[str]:
-    lines, depth, previous = [""], 0, ""
-    for part in tokens:
-        closes = part in {"}", "]"}
-        depth -= closes
-        if previous == "," or (closes and previous not in _OPENING) or (previous in _OPENING and not closes):
-            lines.append("  " * depth)
-        lines[-1] += f"{part} " if part == ":" else part
-        depth += part in _OPENING
-        previous = part
-    return lines

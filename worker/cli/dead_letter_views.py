@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.dead_letter_text import ago, at, body_lines, event_line
+from worker.cli.dead_letter_text import ago, at, body_lines, event_line, expires
 from worker.cli.output import plain
 from worker.domain.dead_letter import DeadLetterRecord, LetterEvent
 from worker.domain.selection import DeadLetterGroup, DeadLetterState
@@ -46,12 +46,15 @@ def list_table(letters: Sequence[DeadLetterRecord], ids: Mapping[str, str], now:
         "reason": [Text(plain(letter.reason)) for letter in letters],
         "order": [_cut(letter.order_id if letter.order_id is not None else "-", 40) for letter in letters],
         "replays": [Text(str(letter.replay_count), justify="right") for letter in letters],
+        "expires": [Text(expires(letter.expires_at, now) if letter.expires_at else "") for letter in letters],
         "error": [error_text(letter.error_message) for letter in letters],
     }
     if not wide and len({letter.state for letter in letters}) == 1:
         del columns["state"]
     if not any(letter.replay_count for letter in letters):
         del columns["replays"]
+    if not any(letter.expires_at for letter in letters):
+        del columns["expires"]
     return one_line_table(columns)
 
 
@@ -102,7 +105,7 @@ def _facts(letter: DeadLetterRecord, shipment: Shipment | None, now: datetime) -
     shipped_as = f"{shipment.status}, {shipment.retry_count} failed tries, id {shipment.id}" if shipment else "none"
     return [
         ("id", letter.id),
-        ("state", _state(letter.state)),
+        ("state", _state(letter.state).append(f", {expires(letter.expires_at, now)}" if letter.expires_at else "")),
         ("reason", letter.reason),
         ("group", letter.fingerprint),
         ("order", letter.order_id if letter.order_id is not None else "not readable"),

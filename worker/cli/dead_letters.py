@@ -14,6 +14,7 @@ from worker.cli.dead_letter_filters import selecting
 from worker.cli.dead_letter_json import letter_document, shipment_document, whole_document
 from worker.cli.dead_letter_store import Letters, open_letters
 from worker.cli.dead_letter_text import shortened
+from worker.cli.dead_letter_triage import discard, restore
 from worker.cli.output import print_json
 from worker.cli.replay import start as start_replay
 from worker.domain.dead_letter import DeadLetterRecord
@@ -42,6 +43,8 @@ def dead_letters() -> None:
 
 dead_letters.add_command(export)
 dead_letters.add_command(start_replay, "replay")
+dead_letters.add_command(discard)
+dead_letters.add_command(restore)
 
 
 @dead_letters.command("list")

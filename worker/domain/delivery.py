@@ -76,7 +76,7 @@ class MessageState:
             dead_letter_id=reader.identifier("dead_letter_id"),
             replay_id=reader.identifier("replay_id"),
             ignored=tuple(reader.ignored),
-            foreign={name: value for name, value in delivery.headers.items() if _is_foreign(name)},
+            foreign={name: value for name, value in delivery.headers.items() if is_foreign(name)},
         )
 
     @property
@@ -187,7 +187,8 @@ _OWN_HEADERS = frozenset(
 )
 
 
-def _is_foreign(name: str) -> bool:
+def is_foreign(name: str) -> bool:
+    """Whether a header is the publisher's, neither the worker's own nor the broker's."""
     return name not in _OWN_HEADERS and not name.startswith(_BROKER_HEADERS)
 
 

@@ -18,6 +18,8 @@ LogisticsError
 │   └── BrokerUnavailableError     no connection, or no answer in time
 ├── NotFoundError                  nothing has that id
 ├── JobConflictError               a replay job is in the way, or in another state
+├── EditRefusedError               the edited dead letter cannot go out like this  → told to the operator
+├── EditConflictError              the dead letter changed since it was read       → told to the operator
 ├── TopologyMismatchError          the broker's queues differ from ours
 └── ConfigurationError             a setting is missing or wrong
 """
@@ -113,6 +115,14 @@ class NotFoundError(LogisticsError):
 
 class JobConflictError(LogisticsError):
     """The replay job cannot do that now: another one is active, or it is in another state; the message says which."""
+
+
+class EditRefusedError(LogisticsError):
+    """The edit cannot go out as it is; nothing was changed, and the message says what to do."""
+
+
+class EditConflictError(LogisticsError):
+    """Somebody or something else was faster: the dead letter is not what was edited any more; nothing was changed."""
 
 
 class TopologyMismatchError(LogisticsError):

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from worker.domain.audit_entry import AuditEntry
 from worker.domain.dead_letter import DeadLetterRecord
+from worker.domain.letter_version import LetterVersion
 from worker.domain.selection import DeadLetterGroup, Selection
 from worker.domain.shipment import Shipment, ShipmentStatus
 
@@ -119,6 +120,52 @@ class IDeadLetters(IDeadLetterSearch, Protocol):
         """Reopen letters claimed before that time whose copy was neither confirmed nor taken; return how many.
 
         Those that a replay job claimed are the job's: it knows more, and reopens none.
+        """
+        ...
+
+
+class ITriage(Protocol):
+    """Setting dead letters aside and taking them back. Writes and errors as in IRepository."""
+
+    async def ids(self, selection: Selection, *, claimed_before: datetime | None = None) -> Sequence[str]:
+        """Return the ids of the selection, in no order; with `claimed_before` those whose last replay is older."""
+        ...
+
+    async def discard(self, selection: Selection, *, by: str, why: str, expires_at: datetime, now: datetime) -> int:
+        """Take the letters of the selection that are open to `discarded`; return how many.
+
+        A discarded letter goes by itself, within minutes, when `expires_at` has passed; any other never does.
+        """
+        ...
+
+    async def restore(self, selection: Selection, *, by: str, why: str, now: datetime) -> int:
+        """Take the letters of the selection that are discarded back to `open`, for good; return how many."""
+        ...
+
+    async def give_up(self, selection: Selection, *, claimed_before: datetime, by: str, why: str, now: datetime) -> int:
+        """Take the letters of the selection that are replaying since before that time back to `open`."""
+        ...
+
+
+class ILetterEdits(Protocol):
+    """The earlier bodies of dead letters, and the claim that puts a new one in place. Errors as in IRepository."""
+
+    async def keep(self, version: LetterVersion) -> None:
+        """Keep a body that a letter has. Safe to repeat."""
+        ...
+
+    async def versions(self, letter_id: str) -> Sequence[LetterVersion]:
+        """Return the bodies that were kept of a letter, without the bytes, oldest first."""
+        ...
+
+    async def version(self, letter_id: str, number: int) -> LetterVersion | None:
+        """Return one body that was kept, byte for byte."""
+        ...
+
+    async def claim_edited(self, edited: DeadLetterRecord, *, replay_id: str, by: str, why: str, now: datetime) -> bool:
+        """Take an open letter to `replaying` with the body, headers, order id and version of `edited`.
+
+        False, and nothing stored, when it is not open any more or changed since the revision that `edited` has.
         """
         ...
 
