@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -9,16 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from worker.cli.dead_letter_replay_views import print_plan, print_report
+from worker.domain.replay_report import PlannedGroup, Replayed, ReplayPlan, ReplayReport, ReplayResult
 
 from tests.support.letters import NOW, a_letter
+from worker.cli.dead_letter_edit_views import print_edit
 from worker.cli.dead_letter_filters import read_time
 from worker.cli.dead_letter_json import whole_document
-from worker.cli.dead_letter_replay_views import print_plan, print_report
-from worker.cli.dead_letter_text import ago, body_lines, shortened
-from worker.cli.dead_letter_views import groups_table, list_table, print_letter
+from worker.cli.dead_letter_text import ago, body_lines, expires, short_duration, shortened
+from worker.cli.dead_letter_view import print_letter
+from worker.cli.dead_letter_views import groups_table, list_table
 from worker.cli.output import json_text, plain
-from worker.domain.dead_letter import LetterEvent
-from worker.domain.replay_report import PlannedGroup, Replayed, ReplayPlan, ReplayReport, ReplayResult
+from worker.domain.dead_letter import DeadLetterRecord, LetterEvent
+from worker.domain.edit import Edit
+from worker.domain.letter_story import ReplayEnd, ReplayStory, timeline
+from worker.domain.letter_version import LetterVersion
+from worker.domain.letter_view import LetterView
+from worker.domain.replay import Origin
 from worker.domain.selection import DeadLetterGroup
 from worker.domain.shipment import HistoryEvent
 
@@ -142,6 +150,13 @@ def hostile_letter() -> Any:
     )
 
 
+def hostile_view(letter: DeadLetterRecord) -> LetterView:
+    version = LetterVersion(letter.id, 0, 1, NOW, by=HOSTILE, why=HOSTILE)
+    story = ReplayStory(HOSTILE, NOW, HOSTILE, HOSTILE, 0, taken_by=HOSTILE)
+    failed = replace(story, outcome=ReplayEnd.FAILED_AGAIN, ended_at=NOW, error=HOSTILE)
+    return LetterView(replace(letter, version=1), None, [version], [story, failed], timeline(letter, None, [letter]))
+
+
 def test_nothing_in_a_letter_moves_the_cursor_or_is_read_as_markup() -> None:
     letter = hostile_letter()
     group = DeadLetterGroup(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1, NOW, NOW, letter.id)
@@ -151,7 +166,8 @@ def test_nothing_in_a_letter_moves_the_cursor_or_is_read_as_markup() -> None:
     shown = [
         rendered(lambda out: out.print(list_table([letter], ids, NOW, wide=True))),
         rendered(lambda out: out.print(groups_table([group], ids, NOW, wide=True))),
-        rendered(lambda out: print_letter(out, letter, None, NOW)),
+        rendered(lambda out: print_letter(out, hostile_view(letter), NOW)),
+        rendered(lambda out: print_edit(out, Edit(a_letter(), letter, Origin(HOSTILE, HOSTILE)))),
         rendered(lambda out: print_plan(out, plan)),
         rendered(lambda out: print_report(out, plan, report)),
     ]
@@ -177,3 +193,26 @@ def test_header_values_that_json_has_no_room_for_become_text() -> None:
         "inf": "inf",
         "odd": "<class 'object'>",
     }
+
+
+@pytest.mark.parametrize(
+    ("left", "text"),
+    [
+        (timedelta(days=14) - timedelta(seconds=1), "expires in 13 days"),
+        (timedelta(days=2), "expires in 2 days"),
+        (timedelta(hours=47), "expires in 47 hours"),
+        (timedelta(minutes=119), "expires in 119 min"),
+        (timedelta(seconds=59), "expires now"),
+        (timedelta(seconds=-9), "expires now"),
+    ],
+)
+def test_a_discarded_letter_says_in_how_long_it_goes(left: timedelta, text: str) -> None:
+    assert expires(NOW + left, NOW) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-1, "0.0 s"), (0.25, "0.2 s"), (59.9, "59 s"), (61, "1 min 1 s"), (3700, "1 h 1 min"), (200_000, "2 d")],
+)
+def test_a_duration_is_told_in_its_largest_units(seconds: float, text: str) -> None:
+    assert short_duration(timedelta(seconds=seconds)) == text

@@ -66,6 +66,19 @@ class Time(click.ParamType[datetime]):
             self.fail(str(error), param, ctx)
 
 
+class Duration(click.ParamType[float]):
+    """A duration of the command line, in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds."""
+        try:
+            return parse_duration(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 class Utf8Text(click.ParamType[str]):
     """A text of the command line."""
 

@@ -5,6 +5,8 @@ from dataclasses import fields
 from typing import Any
 
 from worker.domain.dead_letter import DeadLetterRecord
+from worker.domain.letter_version import LetterVersion
+from worker.domain.letter_view import LetterView
 from worker.domain.shipment import Shipment
 
 _NOT_SHOWN = ("body", "filed", "revision")
@@ -39,3 +41,19 @@ def shipment_document(shipment: Shipment | None) -> dict[str, Any] | None:
         "last_error": shipment.last_error,
         "history": shipment.history,
     }
+
+
+def view_document(view: LetterView) -> dict[str, Any]:
+    """Return everything about one dead letter."""
+    return {
+        **whole_document(view.letter),
+        "shipment": shipment_document(view.shipment),
+        "replays": view.replays,
+        "versions": [_version_document(version) for version in view.versions],
+        "timeline": view.timeline,
+    }
+
+
+def _version_document(version: LetterVersion) -> dict[str, Any]:
+    names = ("number", "size", "at", "by", "why", "replay_id")
+    return {name: getattr(version, name) for name in names}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import click
 
 from infra.mongodb.dead_letters import MongoDeadLetters
+from infra.mongodb.letter_versions import MongoLetterVersions
 from infra.mongodb.shipments import MongoShipments
 from infra.mongodb.store import MongoStore
 from worker.settings import Settings
@@ -23,6 +24,7 @@ class Letters:
 
     dead_letters: MongoDeadLetters
     shipments: MongoShipments
+    edits: MongoLetterVersions
 
     async def full_id(self, text: str) -> str:
         """Return the one id that begins with `text`.
@@ -54,11 +56,16 @@ async def open_store(settings: Settings) -> AsyncIterator[MongoStore]:
         store.close()
 
 
+def letters_of(store: MongoStore) -> Letters:
+    """Return the dead letters of an open store."""
+    return Letters(MongoDeadLetters(store), MongoShipments(store), MongoLetterVersions(store))
+
+
 @asynccontextmanager
 async def open_letters(settings: Settings) -> AsyncIterator[Letters]:
     """Open the dead letters. Raises ConfigurationError when the store's address is not set."""
     async with open_store(settings) as store:
-        yield Letters(MongoDeadLetters(store), MongoShipments(store))
+        yield letters_of(store)
 
 
 def operator_name(settings: Settings) -> str:

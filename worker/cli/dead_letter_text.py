@@ -1,6 +1,6 @@
 """Text of dead letters for people: whatever a message holds, nothing in it moves the terminal's cursor."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 from worker.cli.output import plain
@@ -25,6 +25,17 @@ def ago(time: datetime, now: datetime) -> str:
         if seconds >= size:
             return f"{seconds // size} {unit} ago"
     return "just now"
+
+
+def short_duration(duration: timedelta) -> str:
+    """Return how long something took, in its two largest units."""
+    seconds = max(duration.total_seconds(), 0.0)
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{int(seconds)} s"
+    whole = int(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min" if whole < 86400 else f"{whole // 86400} d"
 
 
 def expires(time: datetime, now: datetime) -> str:

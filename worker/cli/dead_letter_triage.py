@@ -11,12 +11,10 @@ from typing import Any
 import click
 
 from infra.mongodb.audit_log import MongoAuditLog
-from infra.mongodb.dead_letters import MongoDeadLetters
-from infra.mongodb.shipments import MongoShipments
 from infra.mongodb.triage import MongoTriage
 from worker.cli import dead_letter_triage_views as views
 from worker.cli.dead_letter_filters import Utf8Text, names_some, selecting
-from worker.cli.dead_letter_store import Letters, open_store, operator_name
+from worker.cli.dead_letter_store import Letters, letters_of, open_store, operator_name
 from worker.cli.dead_letter_views import console
 from worker.cli.output import print_json
 from worker.domain.audit import Audit
@@ -149,7 +147,7 @@ async def _perform(settings: Settings, plan: TriagePlan, *, why: str, by: str) -
 @asynccontextmanager
 async def _open_triage(settings: Settings) -> AsyncIterator[tuple[Letters, Triage]]:
     async with open_store(settings) as store:
-        letters = Letters(MongoDeadLetters(store), MongoShipments(store))
+        letters = letters_of(store)
         yield (
             letters,
             Triage(

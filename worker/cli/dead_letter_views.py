@@ -1,18 +1,17 @@
 """How dead letters look on a terminal. Every text of a message goes through `plain`; none is read as markup."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.dead_letter_text import ago, at, body_lines, event_line, expires
+from worker.cli.dead_letter_text import ago, expires
 from worker.cli.output import plain
-from worker.domain.dead_letter import DeadLetterRecord, LetterEvent
+from worker.domain.dead_letter import DeadLetterRecord
 from worker.domain.selection import DeadLetterGroup, DeadLetterState
-from worker.domain.shipment import HistoryEvent, Shipment
 
 _PIPE_WIDTH = 400  # columns are as wide as they need to be; a pipe is read by grep, which wants whole lines
 _WIDE = 140
@@ -42,7 +41,7 @@ def list_table(letters: Sequence[DeadLetterRecord], ids: Mapping[str, str], now:
     columns = {
         "id": [Text(ids[letter.id], "bold") for letter in letters],
         "failed": [Text(ago(letter.dead_lettered_at, now)) for letter in letters],
-        "state": [_state(letter.state) for letter in letters],
+        "state": [state_text(letter.state) for letter in letters],
         "reason": [Text(plain(letter.reason)) for letter in letters],
         "order": [_cut(letter.order_id if letter.order_id is not None else "-", 40) for letter in letters],
         "replays": [Text(str(letter.replay_count), justify="right") for letter in letters],
@@ -74,71 +73,6 @@ def groups_table(groups: Sequence[DeadLetterGroup], ids: Mapping[str, str], now:
     return one_line_table(columns)
 
 
-def print_letter(out: Console, letter: DeadLetterRecord, shipment: Shipment | None, now: datetime) -> None:
-    """Print everything about one dead letter."""
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="bold", no_wrap=True)
-    facts.add_column(overflow="fold")
-    for name, value in _facts(letter, shipment, now):
-        facts.add_row(Text(name), value if isinstance(value, Text) else Text(plain(value)))
-    out.print(facts)
-    _section(out, "Error", letter.error_chain or (letter.error_message,))
-    _section(out, "Attempts", ())
-    out.print(_attempts_table(letter.attempts))
-    _section(out, "Headers", (f"{name}: {_header(value)}" for name, value in sorted(letter.headers.items())))
-    _section(out, "History", ())
-    out.print(_timeline_table(timeline(letter, shipment)))
-    _section(out, f"Body ({len(letter.body):,} bytes)", body_lines(letter.body))
-
-
-def timeline(letter: DeadLetterRecord, shipment: Shipment | None) -> list[tuple[str, HistoryEvent | LetterEvent]]:
-    """Return what happened to the letter and to its shipment, oldest first, each with whose event it is."""
-    events: list[tuple[str, HistoryEvent | LetterEvent]] = [("dead letter", event) for event in letter.history]
-    events += [("shipment", event) for event in (shipment.history if shipment is not None else ())]
-    return sorted(events, key=lambda entry: entry[1].at)
-
-
-def _facts(letter: DeadLetterRecord, shipment: Shipment | None, now: datetime) -> list[tuple[str, object]]:
-    def when(time: datetime) -> str:
-        return f"{at(time)} ({ago(time, now)})"
-
-    shipped_as = f"{shipment.status}, {shipment.retry_count} failed tries, id {shipment.id}" if shipment else "none"
-    return [
-        ("id", letter.id),
-        ("state", _state(letter.state).append(f", {expires(letter.expires_at, now)}" if letter.expires_at else "")),
-        ("reason", letter.reason),
-        ("group", letter.fingerprint),
-        ("order", letter.order_id if letter.order_id is not None else "not readable"),
-        ("trace", letter.trace_id),
-        ("first failed", when(letter.first_failed_at)),
-        ("dead-lettered", when(letter.dead_lettered_at)),
-        ("failed replays", letter.replay_count),
-        ("last replay", letter.replay_id or "none"),
-        ("came from", f"exchange {letter.origin_exchange!r}, routing key {letter.origin_routing_key!r}"),
-        ("shipment", shipped_as),
-    ]
-
-
-def _attempts_table(attempts: Sequence[HistoryEvent]) -> Table:
-    table = open_table("try", "time", "worker", "next after", "error")
-    for attempt in attempts:
-        table.add_row(
-            Text(str(attempt.attempt or ""), justify="right"),
-            Text(at(attempt.at)),
-            Text(plain(attempt.worker or "")),
-            Text(f"{attempt.delay:.1f} s" if attempt.delay is not None else ""),
-            Text(plain(attempt.error_message or attempt.error_type or attempt.event)),
-        )
-    return table
-
-
-def _timeline_table(events: Iterable[tuple[str, HistoryEvent | LetterEvent]]) -> Table:
-    table = open_table("time", "of", "event", "details")
-    for whose, event in events:
-        table.add_row(Text(at(event.at)), Text(whose), Text(plain(event.event)), Text(event_line(event)))
-    return table
-
-
 def error_text(message: str) -> Text:
     """Return an error for a table."""
     return _cut(message, _MAX_ERROR)
@@ -162,20 +96,11 @@ def one_line_table(columns: Mapping[str, Sequence[Text]]) -> Table:
     return table
 
 
-def _section(out: Console, title: str, lines: Iterable[str]) -> None:
-    out.print(Text(f"\n{title}", "bold"))
-    for line in lines:
-        out.print(Text(f"  {plain(line)}"), overflow="fold")
-
-
-def _state(state: DeadLetterState) -> Text:
+def state_text(state: DeadLetterState) -> Text:
+    """Return a state in its colour."""
     return Text(state, _STATE_STYLES[state])
 
 
 def _cut(value: str, length: int) -> Text:
     text = plain(value)
     return Text(text if len(text) <= length else f"{text[: length - 1]}…")
-
-
-def _header(value: object) -> str:
-    return plain(value if isinstance(value, str | bytes) else repr(value))

@@ -9,17 +9,19 @@ import click
 from rich.text import Text
 
 from worker.cli import dead_letter_views as views
+from worker.cli.dead_letter_edit import edit
 from worker.cli.dead_letter_export import export
 from worker.cli.dead_letter_filters import selecting
-from worker.cli.dead_letter_json import letter_document, shipment_document, whole_document
+from worker.cli.dead_letter_json import letter_document, view_document
 from worker.cli.dead_letter_store import Letters, open_letters
 from worker.cli.dead_letter_text import shortened
 from worker.cli.dead_letter_triage import discard, restore
+from worker.cli.dead_letter_view import print_letter
 from worker.cli.output import print_json
 from worker.cli.replay import start as start_replay
-from worker.domain.dead_letter import DeadLetterRecord
+from worker.domain.letter_versions import LetterVersions
+from worker.domain.letter_view import LetterViews
 from worker.domain.selection import DeadLetterGroup, DeadLetterState, Selection
-from worker.domain.shipment import Shipment, shipment_id_for
 from worker.settings import load_settings
 
 _MAX_LIMIT = 10_000
@@ -43,6 +45,7 @@ def dead_letters() -> None:
 
 dead_letters.add_command(export)
 dead_letters.add_command(start_replay, "replay")
+dead_letters.add_command(edit)
 dead_letters.add_command(discard)
 dead_letters.add_command(restore)
 
@@ -68,19 +71,23 @@ def list_(*, selection: Selection, limit: int, page: int, as_json: bool) -> None
 @dead_letters.command("show")
 @click.argument("letter_id", metavar="ID")
 @click.option("--raw", is_flag=True, help="Write the body, byte for byte, and nothing else.")
+@click.option("--version", type=click.IntRange(0), help="With --raw: an earlier body; 0 is the one that arrived.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
-def show(*, letter_id: str, raw: bool, as_json: bool) -> None:
+def show(*, letter_id: str, raw: bool, version: int | None, as_json: bool) -> None:
     """Show everything about one dead letter. ID may be the beginning of an id, as long as only one begins so.
 
     \b
     Examples:
       logistics dead-letters show 1a2b3c4d
       logistics dead-letters show 1a2b3c4d --raw > body.json
+      logistics dead-letters show 1a2b3c4d --raw --version 0
       logistics dead-letters show 1a2b3c4d --json | jq .timeline
     """
     if raw and as_json:
         raise click.UsageError("--raw and --json exclude each other")
-    asyncio.run(_show(letter_id, raw=raw, as_json=as_json))
+    if version is not None and not raw:
+        raise click.UsageError("--version goes with --raw")
+    asyncio.run(_show(letter_id, raw=raw, version=version, as_json=as_json))
 
 
 @dead_letters.command("groups")
@@ -126,26 +133,23 @@ def _where_we_are(total: int, *, shown: int, skip: int, page: int) -> str:
     return f"{skip + 1:,} to {skip + shown:,} of {total:,}{more}"
 
 
-async def _show(text: str, *, raw: bool, as_json: bool) -> None:
+async def _show(text: str, *, raw: bool, version: int | None, as_json: bool) -> None:
     async with open_letters(load_settings()) as store:
-        letter = await store.dead_letters.get(await store.full_id(text))
-        if letter is None:
+        view = await LetterViews(dead_letters=store.dead_letters, repository=store.shipments, edits=store.edits).of(
+            await store.full_id(text)
+        )
+        if view is None:
             raise click.ClickException(f"the dead letter {text!r} was deleted just now")
-        shipment = await _shipment_of(store, letter)
+        body = view.letter.body
+        if version is not None:
+            body = await LetterVersions(store.edits).body(view.letter, version)
     if raw:
-        sys.stdout.buffer.write(letter.body)
+        sys.stdout.buffer.write(body)
         sys.stdout.buffer.flush()
     elif as_json:
-        events = [{"of": whose, "event": event} for whose, event in views.timeline(letter, shipment)]
-        print_json({**whole_document(letter), "shipment": shipment_document(shipment), "timeline": events})
+        print_json(view_document(view))
     else:
-        views.print_letter(views.console(), letter, shipment, datetime.now(UTC))
-
-
-async def _shipment_of(store: Letters, letter: DeadLetterRecord) -> Shipment | None:
-    if letter.order_id is None:
-        return None
-    return await store.shipments.find_shipment(shipment_id_for(letter.order_id))
+        print_letter(views.console(), view, datetime.now(UTC))
 
 
 async def _groups(selection: Selection, *, as_json: bool) -> None:

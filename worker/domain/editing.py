@@ -21,7 +21,7 @@ from worker.domain.errors import (
     StoreUnavailableError,
 )
 from worker.domain.letter_story import ReplayStory, replays_of
-from worker.domain.letter_version import LetterVersion, current_version
+from worker.domain.letter_version import current_version
 from worker.domain.ports import IDeadLetters, ILetterEdits, IReplayPublisher
 from worker.domain.replay import Origin, origin_of, replay_headers
 from worker.domain.selection import DeadLetterState
@@ -65,21 +65,31 @@ class Editing:
         *,
         body: bytes | None = None,
         headers: Mapping[str, str | None] | None = None,
-        origin: Origin | None = None,
+        exchange: str | None = None,
+        routing_key: str | None = None,
     ) -> Edit:
         """Return the checked edit of a letter that `load` returned; changes nothing.
 
-        `body`: the new one, None to leave it. `headers`: the publisher's headers to set, None drops one. `origin`:
-        where to send this copy instead of where the message came from. Raises EditRefusedError.
+        `body`: the new one, None to leave it. `headers`: the publisher's headers to set, None drops one. `exchange`,
+        `routing_key`: where to send this copy instead of where the message came from. Raises EditRefusedError.
         """
         changed = with_headers(letter, headers or {})
         body = letter.body if body is None else body
-        if body == letter.body and changed == letter.headers and origin is None:
+        goes_elsewhere = exchange is not None or routing_key is not None
+        if body == letter.body and changed == letter.headers and not goes_elsewhere:
             raise EditRefusedError("nothing changed: use 'replay' to send it as it is")
         after = replace(
             letter, body=body, headers=changed, order_id=self._order_id(letter, body), version=letter.version + 1
         )
-        return Edit(letter, after, origin or origin_of(after, default=self._default_origin))
+        origin = origin_of(after, default=self._default_origin)
+        return Edit(
+            letter,
+            after,
+            Origin(
+                origin.exchange if exchange is None else exchange,
+                origin.routing_key if routing_key is None else routing_key,
+            ),
+        )
 
     async def send(self, edit: Edit, *, by: str, why: str) -> EditReport:
         """Send the edit as one copy; of several at once, one goes out.
@@ -111,20 +121,6 @@ class Editing:
         letter = await self._dead_letters.get(letter_id)
         replays = replays_of(letter) if letter is not None else ()
         return next((replay for replay in replays if replay.replay_id == replay_id), None)
-
-    async def versions(self, letter: DeadLetterRecord) -> list[LetterVersion]:
-        """Return the bodies that the letter has had, oldest first; the last one is the one it has."""
-        kept = await self._edits.versions(letter.id) if letter.version else ()
-        return [*(version for version in kept if version.number < letter.version), current_version(letter)]
-
-    async def body(self, letter: DeadLetterRecord, number: int) -> bytes:
-        """Return one of these bodies, byte for byte. Raises EditRefusedError when there is none of this number."""
-        if number == letter.version:
-            return letter.body
-        found = await self._edits.version(letter.id, number) if number < letter.version else None
-        if found is None:
-            raise EditRefusedError(f"there is no version {number} of this dead letter; the newest is {letter.version}")
-        return found.body
 
     def _order_id(self, letter: DeadLetterRecord, body: bytes) -> str | None:
         """Return the order id that the letter has with this body."""
