@@ -85,10 +85,13 @@ def start(
 
 @replay.command("list")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="So many, newest first.")
+@click.option("--quiet", "-q", is_flag=True, help="Only the ids, one a line: for scripts.")
 @_json_option
-def list_(*, limit: int, as_json: bool) -> None:
+def list_(*, limit: int, quiet: bool, as_json: bool) -> None:
     """List the replay jobs, newest first, each with the sum of its letters."""
-    asyncio.run(_list(_settings(), limit=limit, as_json=as_json))
+    if quiet and as_json:
+        raise click.UsageError("--quiet and --json exclude each other")
+    asyncio.run(_list(_settings(), limit=limit, quiet=quiet, as_json=as_json))
 
 
 @replay.command("show")
@@ -214,10 +217,12 @@ async def _say_started(desk: Desk, job: ReplayJob, *, as_json: bool) -> None:
         click.echo("No worker runs replay jobs now: this one waits until one does (logistics worker).", err=True)
 
 
-async def _list(settings: Settings, *, limit: int, as_json: bool) -> None:
+async def _list(settings: Settings, *, limit: int, quiet: bool, as_json: bool) -> None:
     async with open_desk(settings) as desk:
         found = await desk.jobs.latest(limit=limit)
-    if as_json:
+    if quiet:
+        click.echo("".join(f"{progress.job.id}\n" for progress in found), nl=False)
+    elif as_json:
         print_json({"jobs": [progress_document(progress) for progress in found]})
     else:
         views.print_list(console(), found)

@@ -5,13 +5,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from infra.mongodb.audit_log import MongoAuditLog
-from infra.mongodb.dead_letters import MongoDeadLetters
 from infra.mongodb.replay_items import MongoReplayItems
 from infra.mongodb.replay_jobs import MongoReplayJobs
-from infra.mongodb.shipments import MongoShipments
-from infra.mongodb.store import MongoStore
 from infra.mongodb.workers import MongoWorkerReports
-from worker.cli.dead_letter_store import Letters
+from worker.cli.dead_letter_store import Letters, letters_of, open_store
 from worker.domain.audit import Audit
 from worker.domain.replay_job import ItemState, ReplayItem
 from worker.domain.replay_jobs import ReplayJobs
@@ -48,18 +45,16 @@ class Desk:
 @asynccontextmanager
 async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
     """Open the store. Raises ConfigurationError when its address is not set."""
-    store = MongoStore(
-        settings.required("mongodb_uri"), database=settings.mongodb_database, timeout=settings.store_timeout
-    )
-    letters, items = MongoDeadLetters(store), MongoReplayItems(store)
-    try:
+    async with open_store(settings) as store:
+        letters, items = letters_of(store), MongoReplayItems(store)
         yield Desk(
-            letters=Letters(letters, MongoShipments(store)),
+            letters=letters,
             jobs=ReplayJobs(
-                letters=letters, jobs=MongoReplayJobs(store), items=items, audit=Audit(MongoAuditLog(store))
+                letters=letters.dead_letters,
+                jobs=MongoReplayJobs(store),
+                items=items,
+                audit=Audit(MongoAuditLog(store)),
             ),
             items=items,
             fleet=Fleet(MongoWorkerReports(store)),
         )
-    finally:
-        store.close()
