@@ -1,4 +1,4 @@
-"""The night of docs/runbook.md, typed as it stands there: 5,000 dead letters of six kinds, real servers, a real worker."""
+"""The night of docs/runbook.md, typed as it stands there: 5,000 dead letters of six kinds, and real servers."""
 
 import asyncio
 import json
