@@ -40,6 +40,8 @@ def dead_letters() -> None:
       logistics dead-letters show ID                     one example: error, attempts, headers, body
       logistics dead-letters replay --group G --dry-run  what a replay would send
       logistics dead-letters replay --group G --wait 1m  send it, and wait for the outcomes
+      logistics dead-letters edit ID --why TEXT          correct one, and send it
+      logistics dead-letters discard ID --why TEXT       set one aside; 'restore' takes it back
     """
 
 
