@@ -8,12 +8,14 @@ import pytest
 
 from infra.mongodb.dead_letters import MongoDeadLetters
 from infra.mongodb.leftovers import MongoLeftovers
+from infra.mongodb.letter_versions import MongoLetterVersions
 from infra.mongodb.store import MongoStore
 from infra.mongodb.triage import MongoTriage
 from tests.conftest import Mongo
 from tests.support.letters import a_letter
 from tests.support.system import eventually
 from worker.domain.dead_letter import DeadLetterRecord
+from worker.domain.letter_version import current_version
 from worker.domain.selection import DeadLetterState, Selection
 
 LARGE = 13 * 1024 * 1024
@@ -85,6 +87,21 @@ async def test_the_pieces_of_a_large_body_go_after_their_letter_and_not_before(r
     kept = await room.letters.get(stays.id)
     assert kept is not None
     assert kept.body == stays.body
+
+
+async def test_the_earlier_bodies_of_an_edited_letter_go_after_it_and_those_of_others_stay(room: Room) -> None:
+    stays, goes = a_letter(), a_letter()
+    await room.put(stays, goes)
+    versions = MongoLetterVersions(room.store)
+    for letter in (stays, goes):
+        await versions.keep(current_version(letter))
+    await room.discard(goes, expires_at=PAST)
+    await room.gone(goes)
+    leftovers = MongoLeftovers(room.store)
+    assert await leftovers.remove() == 0
+    assert await leftovers.remove(older_than=0) == 1
+    assert await versions.versions(goes.id) == []
+    assert [version.number for version in await versions.versions(stays.id)] == [0]
 
 
 async def test_a_large_body_stored_before_bodies_had_keys_is_still_read(room: Room) -> None:

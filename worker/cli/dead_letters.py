@@ -40,6 +40,8 @@ def dead_letters() -> None:
       logistics dead-letters show ID                     one example: error, attempts, headers, body
       logistics replay start --group G --dry-run         what a replay would send
       logistics replay start --group G --why TEXT -f     send it, a canary first, and watch the outcomes
+      logistics dead-letters edit ID --why TEXT          correct one, and send it
+      logistics dead-letters discard ID --why TEXT       set one aside; 'restore' takes it back
     """
 
 

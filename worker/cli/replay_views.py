@@ -14,7 +14,8 @@ from worker.cli.output import plain
 from worker.cli.replay_picture import ITEM_WORDS, STATE_STYLES
 from worker.domain.replay_job import ItemState, JobState, ReplayItem, ReplayJob, ReplayOptions, ReplayTally
 from worker.domain.replay_jobs import ReplayPlan, ReplayProgress
-from worker.domain.selection import DeadLetterGroup, in_words
+from worker.domain.selection import DeadLetterGroup
+from worker.domain.selection_words import in_words
 from worker.overview_words import span
 
 _MAX_ROWS = 20

@@ -13,7 +13,8 @@ from worker.domain.ports import IDeadLetterSearch
 from worker.domain.replay_job import CANCELLABLE, RESUMABLE, RUNNING, JobState, ReplayJob, ReplayOptions, ReplayTally
 from worker.domain.replay_pace import expected_end, rate_at
 from worker.domain.replay_ports import IReplayItems, IReplayJobs
-from worker.domain.selection import DeadLetterGroup, DeadLetterState, Selection, in_words
+from worker.domain.selection import DeadLetterGroup, DeadLetterState, Selection
+from worker.domain.selection_words import in_words
 
 _CANDIDATES = 10
 

@@ -148,7 +148,7 @@ class Triage:
 
     @asynccontextmanager
     async def _recorded(self, plan: TriagePlan, *, why: str, by: str) -> AsyncIterator[Recording]:
-        what = f"{plan.count:,} dead letters ({in_words(plan.selection)})"
+        what = f"{plan.count:,} dead letter{'s' if plan.count != 1 else ''} ({in_words(plan.selection)})"
         async with self._audit.recorded(plan.action, who=by, why=why, what=what) as recording:
             recording.count = 0
             yield recording
