@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import sys
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -12,8 +10,9 @@ from typing import Any
 import aio_pika
 import pytest
 
+from tests.support.command import replay_everything, run
 from tests.support.proxy import Proxy, contains, is_ack, proxy_to_broker, proxy_to_store
-from tests.support.system import PROJECT, System, eventually
+from tests.support.system import System, eventually
 from worker.domain.shipment import shipment_id_for
 
 ORDER = "order-17"
@@ -57,20 +56,6 @@ async def nothing_waits(system: System) -> None:
 
 async def _is_empty(system: System, queue: str) -> bool:
     return await system.depth(queue) == 0
-
-
-async def replay(system: System) -> None:
-    """Replay every open dead letter, as an operator does."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "worker", "dead-letters", "replay", "--all", "--yes", "--by", "tests"),
-        env={**os.environ, **system.environment()},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        cwd=PROJECT,
-    )
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
 
 
 def history(system: System, order_id: str = ORDER) -> list[str]:
@@ -154,7 +139,7 @@ async def test_a_notice_that_stays_early_for_too_long_is_a_dead_letter_and_the_o
     await system.shipped(ORDER)
     await eventually(lambda: system.letters(state="resolved", reason="supplier_rejected"))
     assert [letter["state"] for letter in system.letters(kind="delivered")] == ["open"]
-    await replay(system)
+    await replay_everything(system.environment())
     await delivered(system, ORDER)
     await eventually(lambda: states(system) == ["resolved", "resolved"])
 
@@ -168,7 +153,7 @@ async def test_a_notice_of_an_unknown_shipment_is_a_dead_letter_that_replays(sys
     assert (letter["origin_exchange"], letter["origin_routing_key"]) == ("shipments", "shipment.delivered")
     assert system.db.shipments.count_documents({}) == 0
 
-    await replay(system)  # too soon
+    await replay_everything(system.environment())  # too soon
     await eventually(lambda: system.letters(state="open", replay_count=1))
     assert [event["event"] for event in system.letters()[0]["history"]] == [
         "filed",
@@ -180,7 +165,7 @@ async def test_a_notice_of_an_unknown_shipment_is_a_dead_letter_that_replays(sys
     await system.publish_order(ORDER)
     await system.shipped(ORDER)
     assert states(system) == ["open"]
-    await replay(system)
+    await replay_everything(system.environment())
     await delivered(system, ORDER)
     await eventually(lambda: states(system) == ["resolved"])
     [replayed] = system.letters()
@@ -201,6 +186,20 @@ async def test_a_malformed_notice_is_a_dead_letter_and_touches_nothing(system: S
     assert (letter["kind"], letter["reason"], bytes(letter["body"])) == ("delivered", "malformed", body)
     assert letter["order_id"] == (ORDER if b"order_id" in body else None)
     assert (letter["state"], history(system)) == ("open", ["received", "shipped"])
+
+
+async def test_a_malformed_notice_that_is_edited_delivers(system: System) -> None:
+    await system.start_worker()
+    await system.publish_order(ORDER)
+    await system.shipped(ORDER)
+    await notify(system, json.dumps({"order_id": ORDER, "delivered_at": "soon"}).encode())
+    await eventually(lambda: system.letters(state="open", reason="malformed"))
+    letter = system.letters()[0]["_id"]
+    change = ("--set", f"delivered_at={ARRIVED.isoformat()}", "--why", "asked the supplier", "--yes", "--wait", "20s")
+    ran = await run(system.environment(), "dead-letters", "edit", letter, *change)
+    assert ran.code == 0, ran
+    await delivered(system, ORDER)
+    assert states(system) == ["resolved"]
 
 
 async def test_a_worker_without_that_consumer_leaves_the_notices_alone(system: System) -> None:
@@ -279,7 +278,7 @@ async def test_killed_in_a_replay_between_delivering_and_resolving_the_letter_is
         "--consumers", "delivered", LOGISTICS_MONGODB_URI=to_store.url, LOGISTICS_STORE_TIMEOUT="30s"
     )
     resolving = to_store.hold_before(contains(b"dead_letters", b"resolved"))
-    await replay(system)
+    await replay_everything(system.environment())
     await resolving.springs()
     worker.kill()
     await to_store.cut()
@@ -306,7 +305,7 @@ async def test_a_notice_the_broker_gives_up_on_is_a_notice_s_dead_letter_and_rep
     assert (letter["kind"], letter["reason"], letter["state"]) == ("delivered", "delivery_limit", "open")
     assert (letter["order_id"], system.shipment(ORDER)) == (ORDER, before)
     await system.start_worker("--consumers", "delivered")
-    await replay(system)
+    await replay_everything(system.environment())
     await delivered(system, ORDER)
     await eventually(lambda: states(system) == ["resolved"])
 

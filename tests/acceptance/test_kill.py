@@ -4,13 +4,11 @@ The worker has no hooks. A proxy holds the one message that would take it to the
 there, and a fresh worker without a proxy goes on with what the first one left.
 """
 
-import asyncio
-import os
-import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 import pytest
 
+from tests.support.command import replay_everything
 from tests.support.proxy import (
     Direction,
     Predicate,
@@ -21,7 +19,7 @@ from tests.support.proxy import (
     proxy_to_broker,
     proxy_to_store,
 )
-from tests.support.system import PROJECT, System, WorkerProcess, eventually
+from tests.support.system import System, WorkerProcess, eventually
 
 ORDER = "order-17"
 HANDLING, FILING, PUBLISHING = b"consume orders.work", b"consume orders.dlq", b" publish"
@@ -197,7 +195,7 @@ async def test_killed_in_a_replay_between_shipping_and_resolving_the_letter_is_r
     await eventually(lambda: system.letters(state="open"))
     system.supplier.change(rules=[])
     resolving = to_store.hold_before(contains(b"dead_letters", b"resolved"))
-    await replay(system)
+    await replay_everything(system.environment())
     await resolving.springs()
     await kill(worker, to_store)
     await waiting(system, work=1)
@@ -229,7 +227,7 @@ async def test_an_order_that_kills_its_worker_each_time_is_a_dead_letter_and_its
 
     system.supplier.change(rules=[])
     worker = await system.start_worker()
-    await replay(system)
+    await replay_everything(system.environment())
     await eventually(lambda: system.letters(state="resolved"))
     assert await worker.terminate() == 0
     await waiting(system)
@@ -261,25 +259,11 @@ async def filed_and_killed(system: System, to_broker: Proxy) -> None:
     failed_once(system, requests=1)
 
 
-async def replay(system: System) -> None:
-    """Replay every open dead letter, as an operator does."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "worker", "replay", "start", "--all", "--yes", "--by", "tests", "--why", "mended"),
-        env={**os.environ, **system.environment()},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        cwd=PROJECT,
-    )
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output.decode()
-
-
 async def replayed_it_ships(system: System, *consumers: str, dead: int = 0) -> None:
     """Replay the one dead letter to a fresh worker that meets no obstacle; leave `dead` messages in `orders.dlq`."""
     system.supplier.change(rules=[])
     worker = await system.start_worker(*consumers)
-    await replay(system)
+    await replay_everything(system.environment())
     await eventually(lambda: system.letters(state="resolved"))
     assert await worker.terminate() == 0
     await waiting(system, dead=dead)

@@ -39,6 +39,12 @@ async def run(environment: Mapping[str, str], *arguments: str) -> Ran:
     return await asyncio.to_thread(_run, environment, arguments)
 
 
+async def replay_everything(environment: Mapping[str, str]) -> None:
+    """Replay every open dead letter, as an operator does; a worker that performs the job must be there, or come."""
+    ran = await run(environment, "replay", "start", "--all", "--yes", "--by", "tests", "--why", "mended")
+    assert ran.code == 0, ran
+
+
 def command_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment of a command: these settings and no others, 80 columns, no stack of `make up`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("LOGISTICS_")}

@@ -22,6 +22,7 @@ from worker.cli.dead_letter_views import console
 from worker.cli.output import print_json
 from worker.domain.audit import Audit
 from worker.domain.dead_letter import DeadLetterRecord, LetterKind
+from worker.domain.delivery_notice import parse_notice
 from worker.domain.edit import Edit, EditReport, EditResult
 from worker.domain.editing import Editing
 from worker.domain.errors import StoreUnavailableError
@@ -164,7 +165,7 @@ class _EditCommand:
                 publisher=publisher,
                 audit=Audit(MongoAuditLog(store)),
                 default_origin=Origin(ORDERS_EXCHANGE, PLACED_KEY),
-                check={LetterKind.ORDER: self._order_id},
+                check={LetterKind.ORDER: self._order_id, LetterKind.DELIVERED: self._notice_order_id},
             )
             try:
                 yield letters, editing, publisher
@@ -173,6 +174,9 @@ class _EditCommand:
 
     def _order_id(self, body: bytes) -> str:
         return parse_order(body, max_bytes=self._settings.max_body_bytes).order_id
+
+    def _notice_order_id(self, body: bytes) -> str | None:
+        return parse_notice(body, max_bytes=self._settings.max_body_bytes).order_id
 
 
 async def _outcome(editing: Editing, letter_id: str, replay_id: str, *, seconds: float) -> ReplayStory | None:

@@ -16,7 +16,7 @@ from worker.domain.errors import (
     BrokerUnavailableError,
     EditConflictError,
     EditRefusedError,
-    MalformedOrderError,
+    MalformedMessageError,
     PublishError,
     StoreUnavailableError,
 )
@@ -42,7 +42,7 @@ class Editing:
         clock: Callable[[], datetime] = utc_now,
         new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
     ) -> None:
-        """`check`: for each kind what returns the order id of a valid body and raises MalformedOrderError."""
+        """`check`: for each kind what returns the order id of a valid body and raises MalformedMessageError."""
         self._dead_letters = dead_letters
         self._edits = edits
         self._publisher = publisher
@@ -129,14 +129,14 @@ class Editing:
             raise EditRefusedError(f"a message of the kind {letter.kind!s} cannot be edited; publish it anew")
         try:
             order_id = check(body)
-        except MalformedOrderError as error:
+        except MalformedMessageError as error:
             raise EditRefusedError(f"the edited body is not valid: {error}") from None
         if letter.kind is LetterKind.ORDER and letter.order_id not in {None, order_id}:
             raise EditRefusedError(
                 f"the order id may not change ({letter.order_id!r} is what the supplier knows the order by): "
                 "publish a new order instead, and discard this one"
             )
-        return order_id
+        return order_id or letter.order_id
 
     async def _claim(self, edit: Edit, replay_id: str, *, by: str, why: str) -> None:
         await self._edits.keep(current_version(edit.before))
