@@ -6,14 +6,16 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from infra.mongodb.dead_letters import MongoDeadLetters
+from infra.mongodb.replay_jobs import MongoReplayJobs
 from infra.mongodb.shipments import MongoShipments
 from infra.mongodb.store import MongoStore
 from infra.mongodb.workers import MongoWorkerReports
 from infra.rabbitmq.depths import QueueDepths
 from infra.rabbitmq.topology import SHIPMENTS_RETRY_EXCHANGE, retry_queue
 from worker.domain.errors import BrokerUnavailableError, StoreUnavailableError
+from worker.domain.replay_job import CANCELLABLE
 from worker.domain.selection import DeadLetterState, Selection
-from worker.overview_picture import CONSUMED, Looks, Overview, StoreLook, assemble
+from worker.overview_picture import CONSUMED, Looks, Overview, ReplayView, StoreLook, assemble
 from worker.settings import Settings
 
 _STORE_TIMEOUT = 4.0
@@ -30,6 +32,7 @@ class OverviewService:
         reports: MongoWorkerReports,
         shipments: MongoShipments,
         dead_letters: MongoDeadLetters,
+        jobs: MongoReplayJobs,
         delays: Sequence[str],
     ) -> None:
         """`delays`: the labels of the delay queues."""
@@ -37,6 +40,7 @@ class OverviewService:
         self._reports = reports
         self._shipments = shipments
         self._dead_letters = dead_letters
+        self._jobs = jobs
         self._delays = delays
         self._one_at_a_time = asyncio.Lock()
 
@@ -64,17 +68,24 @@ class OverviewService:
         open_ones = Selection(state=DeadLetterState.OPEN)
         try:
             async with asyncio.timeout(_PATIENCE):
-                reports, shipments, reasons, states = await asyncio.gather(
+                reports, shipments, reasons, states, replay = await asyncio.gather(
                     self._reports.all(),
                     self._shipments.count_by_status(),
                     self._dead_letters.count_by("reason", open_ones),
                     self._dead_letters.count_by("state", Selection()),
+                    self._look_at_replay(),
                 )
         except StoreUnavailableError as error:
             return str(error)
         except TimeoutError:
             return f"MongoDB did not answer within {_PATIENCE:g} s"
-        return StoreLook(reports, shipments, reasons, states)
+        return StoreLook(reports, shipments, reasons, states, replay)
+
+    async def _look_at_replay(self) -> ReplayView | None:
+        for job in await self._jobs.latest(limit=1):
+            if job.state in CANCELLABLE:
+                return ReplayView(job.id, str(job.state), job.by, job.why, job.because)
+        return None
 
 
 @asynccontextmanager
@@ -92,6 +103,7 @@ async def open_overview(settings: Settings) -> AsyncIterator[OverviewService]:
             reports=MongoWorkerReports(store),
             shipments=MongoShipments(store),
             dead_letters=MongoDeadLetters(store),
+            jobs=MongoReplayJobs(store),
             delays=[delay.label for delay in settings.retry_delays],
         )
     finally:

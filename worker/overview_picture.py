@@ -76,6 +76,17 @@ class OldestWaiting:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayView:
+    """The newest replay job, while it is active or has stopped by itself."""
+
+    id: str
+    state: str
+    by: str
+    why: str
+    because: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class StoreLook:
     """What the store holds."""
 
@@ -83,6 +94,7 @@ class StoreLook:
     shipments: Mapping[str, int]
     open_by_reason: Mapping[str, int]
     by_state: Mapping[str, int]
+    replay: ReplayView | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +115,7 @@ class Overview:
     """By state."""
     oldest_waiting: OldestWaiting
     unreachable: Mapping[str, str]
+    replay_job: ReplayView | None = None
 
 
 def assemble(broker: Looks | str, store: StoreLook | str, *, delays: Sequence[str], now: datetime) -> Overview:
@@ -120,6 +133,7 @@ def assemble(broker: Looks | str, store: StoreLook | str, *, delays: Sequence[st
         open_dead_letters=seen.open_by_reason if seen else None,
         dead_letters=seen.by_state if seen else None,
         oldest_waiting=oldest_waiting(looks, seen.reports if seen else None, now=now),
+        replay_job=seen.replay if seen else None,
         unreachable={name: part for name, part in ((BROKER, broker), (STORE, store)) if isinstance(part, str)},
     )
 

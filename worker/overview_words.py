@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from infra.rabbitmq.topology import RETRY_EXCHANGE, SHIPMENTS_RETRY_EXCHANGE, WORK_QUEUE, retry_queue
-from worker.overview_picture import OldestWaiting, Overview, QueueView, WorkerView
+from worker.domain.replay_job import JobState
+from worker.overview_picture import OldestWaiting, Overview, QueueView, ReplayView, WorkerView
 
 _STARTING = 5.0
 """Seconds within which a worker that is not connected yet is no news."""
@@ -21,6 +22,7 @@ def problems(overview: Overview) -> list[str]:
         _open_circuits(live),
         _disconnected(live),
         _lost(lost),
+        _stopped_replay(overview.replay_job),
         _open_letters(overview.open_dead_letters or {}),
     ]
     return [sentence for sentence in sentences if sentence]
@@ -124,6 +126,12 @@ def _lost(lost: Sequence[WorkerView]) -> str | None:
     return f"{counted(len(lost), 'worker')} lost: {lost[0].name} was last seen {span(lost[0].seen_ago)} ago" + (
         "" if len(lost) == 1 else ", the others before"
     )
+
+
+def _stopped_replay(job: ReplayView | None) -> str | None:
+    if job is None or job.state != JobState.STOPPED:
+        return None
+    return f"replay job {job.id} stopped by itself: {job.because}; 'logistics replay show {job.id}' says more"
 
 
 def _open_letters(by_reason: Mapping[str, int]) -> str | None:

@@ -275,7 +275,7 @@ async def test_killed_in_a_replay_between_delivering_and_resolving_the_letter_is
     await system.shipped(ORDER)
     assert await first.terminate() == 0
     worker = await system.start_worker(
-        "--consumers", "delivered", LOGISTICS_MONGODB_URI=to_store.url, LOGISTICS_STORE_TIMEOUT="30s"
+        "--consumers", "delivered,replays", LOGISTICS_MONGODB_URI=to_store.url, LOGISTICS_STORE_TIMEOUT="30s"
     )
     resolving = to_store.hold_before(contains(b"dead_letters", b"resolved"))
     await replay_everything(system.environment())
@@ -304,7 +304,7 @@ async def test_a_notice_the_broker_gives_up_on_is_a_notice_s_dead_letter_and_rep
     [letter] = system.letters()
     assert (letter["kind"], letter["reason"], letter["state"]) == ("delivered", "delivery_limit", "open")
     assert (letter["order_id"], system.shipment(ORDER)) == (ORDER, before)
-    await system.start_worker("--consumers", "delivered")
+    await system.start_worker("--consumers", "delivered,replays")
     await replay_everything(system.environment())
     await delivered(system, ORDER)
     await eventually(lambda: states(system) == ["resolved"])

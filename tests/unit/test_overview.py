@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from infra.rabbitmq.depths import QueueLook
-from worker.overview_picture import Looks, Overview, StoreLook, assemble
+from worker.overview_picture import Looks, Overview, ReplayView, StoreLook, assemble
 from worker.overview_words import circuit_in_words, oldest_in_words, problems, span
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -245,3 +245,15 @@ def test_an_unknown_age_says_why_it_is_unknown() -> None:
 )
 def test_a_time_span_is_written_in_its_two_largest_units(seconds: float, text: str) -> None:
     assert span(seconds) == text
+
+
+def test_a_replay_job_that_stopped_by_itself_is_named_and_one_under_way_is_no_problem() -> None:
+    stopped = ReplayView("0f3a9c2b", "stopped", "anna", "fixed", "the canary failed: HTTP 500")
+    seen = overview(store=the_store(a_report(), replay=stopped))
+    assert problems(seen) == [
+        "replay job 0f3a9c2b stopped by itself: the canary failed: HTTP 500; 'logistics replay show 0f3a9c2b' says more"
+    ]
+    under_way = ReplayView("0f3a9c2b", "ramp", "anna", "fixed", None)
+    seen = overview(store=the_store(a_report(), replay=under_way))
+    assert problems(seen) == []
+    assert seen.replay_job == under_way

@@ -100,6 +100,9 @@ def _totals(overview: Overview) -> RenderableType:
     grid.add_column(overflow="fold")
     grid.add_row("Shipments", _shipments(overview.shipments))
     grid.add_row("Dead letters", _letters(overview))
+    if overview.replay_job is not None:
+        job = overview.replay_job
+        grid.add_row("Replay job", Text(plain(f"{job.id} {job.state}, by {job.by}: {job.why}")))
     grid.add_row("Oldest waiting order", Text(oldest_in_words(overview.oldest_waiting)))
     return grid
 

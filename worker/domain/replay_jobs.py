@@ -118,8 +118,8 @@ class ReplayJobs:
             active = await self._jobs.add(job)
             if active is not None:
                 raise JobConflictError(
-                    f"the replay job {active.id} of {active.by} is {active.state} ({active.why}): one job at a time. "
-                    f"Wait for it ('logistics replay show {active.id} --follow'), or 'logistics replay cancel "
+                    f"the replay job {active.id} of {active.by} is active ({active.state}; {active.why}): one at a "
+                    f"time. Wait for it ('logistics replay show {active.id} --follow'), or 'logistics replay cancel "
                     f"{active.id}'"
                 )
         return job
