@@ -12,6 +12,7 @@ from infra.mongodb.store import Document, MongoStore, store_errors
 from worker.domain.replay_job import ON_ITS_WAY, ItemState, ReplayItem, ReplayJob, ReplayTally
 
 _PAGE = 5_000
+_BATCH = 500  # items; the driver's default, 16 MB an answer, is many times that in memory
 _FINAL = [str(state) for state in ItemState if state not in {ItemState.WAITING, *ON_ITS_WAY}]
 _OUTCOMES = [str(state) for state in (ItemState.RESOLVED, ItemState.FAILED_AGAIN, ItemState.NOT_SENT)]
 _OLDEST_FIRST = [("at", ASCENDING), ("letter", ASCENDING)]
@@ -53,7 +54,7 @@ class MongoReplayItems:
         if job_id is not None:
             which["job"] = job_id
         with store_errors():
-            async for document in self._collection.find(which).sort("_id").limit(limit):
+            async for document in self._collection.find(which).sort("_id").limit(limit).batch_size(_BATCH):
                 yield _item_from(document)
 
     async def canaries(self, job_id: str, *, canary_round: int) -> Sequence[ReplayItem]:
@@ -93,7 +94,7 @@ class MongoReplayItems:
         """Yield the items of a job in these states, those longest dead first."""
         which = {"state": {"$in": [str(state) for state in states]}, "job": job_id}
         with store_errors():
-            async for document in self._collection.find(which).sort(_OLDEST_FIRST).limit(limit):
+            async for document in self._collection.find(which).sort(_OLDEST_FIRST).limit(limit).batch_size(_BATCH):
                 yield _item_from(document)
 
 
