@@ -7,7 +7,7 @@ from pymongo import DESCENDING
 from infra.mongodb.letter_documents import letter_from
 from infra.mongodb.store import Document, MongoStore, store_errors
 from worker.domain.dead_letter import DeadLetterRecord
-from worker.domain.selection import DeadLetterGroup, Selection
+from worker.domain.selection import DeadLetterGroup, DeadLetterState, HourCount, Selection
 
 _BATCH = 500  # letters; the driver's default, 16 MB, is ten times that in memory
 
@@ -54,33 +54,62 @@ class MongoDeadLetterSearch:
 
     async def groups(self, selection: Selection) -> Sequence[DeadLetterGroup]:
         """Return the selection by fingerprint, largest group first."""
+        newest = {"at": "$dead_lettered_at", "id": "$_id"}
         pipeline: list[Document] = [
             {"$match": selection_filter(selection)},
-            {"$sort": {"dead_lettered_at": -1}},
             {
                 "$group": {
                     "_id": "$fingerprint",
                     "reason": {"$first": "$reason"},
-                    "error_type": {"$first": "$error_type"},
-                    "error_message": {"$first": "$error_message"},
                     "count": {"$sum": 1},
                     "first_seen": {"$min": "$first_failed_at"},
-                    "last_seen": {"$max": "$dead_lettered_at"},
-                    "example_id": {"$first": "$_id"},
+                    "newest": {"$max": newest},
                 }
             },
             {"$sort": {"count": -1, "_id": 1}},
         ]
         with store_errors():
-            rows = [row async for row in self._collection.aggregate(pipeline, allowDiskUse=True)]
-        return [DeadLetterGroup(fingerprint=row.pop("_id"), **row) for row in rows]
+            rows = [row async for row in self._collection.aggregate(pipeline)]
+            errors = await self._errors_of([row["newest"]["id"] for row in rows])
+        return [
+            DeadLetterGroup(
+                fingerprint=row["_id"],
+                reason=row["reason"],
+                error_type=errors.get(row["newest"]["id"], ("", ""))[0],
+                error_message=errors.get(row["newest"]["id"], ("", ""))[1],
+                count=row["count"],
+                first_seen=row["first_seen"],
+                last_seen=row["newest"]["at"],
+                example_id=row["newest"]["id"],
+            )
+            for row in rows
+        ]
+
+    async def hours(self, selection: Selection) -> Sequence[HourCount]:
+        """Return how many letters of the selection were dead-lettered in each hour that has some, the oldest first."""
+        hour = {"$dateTrunc": {"date": "$dead_lettered_at", "unit": "hour"}}
+        pipeline: list[Document] = [
+            {"$match": selection_filter(selection)},
+            {"$group": {"_id": hour, "n": {"$sum": 1}}},
+            {"$sort": {"_id": 1}},
+        ]
+        with store_errors():
+            return [HourCount(row["_id"], row["n"]) async for row in self._collection.aggregate(pipeline)]
+
+    async def _errors_of(self, letter_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Return the error of each of a few letters: type and message."""
+        wanted = {"error_type": True, "error_message": True}
+        cursor = self._collection.find({"_id": {"$in": list(letter_ids)}}, wanted)
+        return {row["_id"]: (row["error_type"], row["error_message"]) async for row in cursor}
 
 
 def selection_filter(selection: Selection) -> Document:
     """Return the query of a selection; every value is a plain one, so none can be read as an operator."""
-    wanted: Document = {"_id": {"$in": list(selection.ids)}} if selection.ids else {}
+    states = list(DeadLetterState) if selection.state is None else [selection.state]
+    wanted: Document = {"state": {"$in": [str(state) for state in states]}}  # named always: the indexes begin with it
+    if selection.ids:
+        wanted["_id"] = {"$in": list(selection.ids)}
     simple = {
-        "state": selection.state,
         "reason": selection.reason,
         "fingerprint": selection.group,
         "order_id": selection.order_id,

@@ -29,6 +29,9 @@ _SAFE = WriteConcern(w="majority", j=True)
 _NOT_NOW = frozenset({6, 7, 64, 89, 91, 189, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436})
 _REFUSED = frozenset({13, 18})  # unauthorized, authentication failed
 
+_BY_STATE, _BY_GROUP, _BY_REASON = ("state", ASCENDING), ("fingerprint", ASCENDING), ("reason", ASCENDING)
+_BY_FAILURE = ("first_failed_at", ASCENDING)
+_NEWEST_FIRST = (("dead_lettered_at", DESCENDING), ("_id", DESCENDING))
 _INDEXES = {
     "shipments": [
         IndexModel([("order_id", ASCENDING)], unique=True),
@@ -36,12 +39,13 @@ _INDEXES = {
         IndexModel([("trace_id", ASCENDING)]),
     ],
     "dead_letters": [
-        IndexModel([("state", ASCENDING), ("dead_lettered_at", DESCENDING), ("_id", DESCENDING)]),
-        IndexModel([("fingerprint", ASCENDING), ("dead_lettered_at", DESCENDING), ("_id", DESCENDING)]),
-        IndexModel([("reason", ASCENDING), ("dead_lettered_at", DESCENDING), ("_id", DESCENDING)]),
+        # State first: every query names the states it wants. The order of lists follows, then what counting and
+        # grouping need, which so read no letter.
+        IndexModel([_BY_STATE, *_NEWEST_FIRST, _BY_GROUP, _BY_REASON, _BY_FAILURE]),
+        IndexModel([_BY_STATE, _BY_GROUP, *_NEWEST_FIRST, _BY_REASON, _BY_FAILURE]),
+        IndexModel([_BY_STATE, _BY_REASON, *_NEWEST_FIRST, _BY_GROUP, _BY_FAILURE]),
         IndexModel([("order_id", ASCENDING)]),
         IndexModel([("trace_id", ASCENDING)]),
-        IndexModel([("dead_lettered_at", DESCENDING), ("_id", DESCENDING)]),
         IndexModel(
             [("expires_at", ASCENDING)], expireAfterSeconds=0, partialFilterExpression={"state": "discarded"}
         ),  # open ones never go by themselves, whatever date they carry

@@ -14,7 +14,7 @@ from tests.conftest import Mongo
 from tests.support.fakes import FakeDeadLetters
 from tests.support.letters import NOW, a_letter
 from worker.domain.dead_letter import DeadLetterRecord, LetterEvent
-from worker.domain.selection import DeadLetterState, Selection
+from worker.domain.selection import DeadLetterState, HourCount, Selection
 from worker.domain.shipment import HistoryEvent
 
 OPEN, REPLAYING = DeadLetterState.OPEN, DeadLetterState.REPLAYING
@@ -330,3 +330,13 @@ async def test_headers_that_look_like_a_database_reference_come_back_as_they_wer
     found = await store.get(letter.id)
     assert found is not None
     assert found.headers == headers
+
+
+async def test_the_hours_tell_how_many_letters_were_dead_lettered_in_each(store: Store) -> None:
+    half_past = NOW.replace(minute=30)
+    await put(store, a_letter(dead_lettered_at=half_past), a_letter(dead_lettered_at=half_past + timedelta(minutes=29)))
+    await put(store, a_letter(dead_lettered_at=half_past + timedelta(hours=2), reason="malformed"))
+    hour = NOW.replace(minute=0)
+    assert await store.hours(Selection()) == [HourCount(hour, 2), HourCount(hour + timedelta(hours=2), 1)]
+    assert await store.hours(Selection(reason="malformed")) == [HourCount(hour + timedelta(hours=2), 1)]
+    assert await store.hours(Selection(group="none")) == []

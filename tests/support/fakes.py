@@ -1,13 +1,14 @@
 """Fakes written by hand: they keep the contracts of `worker.domain.ports`, in memory."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from worker.domain.dead_letter import DeadLetterRecord, LetterEvent, LetterKind
 from worker.domain.outcome import DeadLetterReason
-from worker.domain.selection import DeadLetterGroup, DeadLetterState, Selection
+from worker.domain.selection import DeadLetterGroup, DeadLetterState, HourCount, Selection
 
 _MAX_HISTORY = 100
 _UNSETTLED = (DeadLetterState.OPEN, DeadLetterState.REPLAYING)
@@ -126,6 +127,13 @@ class FakeDeadLetters:
             groups.setdefault(letter.fingerprint, []).append(letter)
         found = [_group(fingerprint, letters) for fingerprint, letters in groups.items()]
         return sorted(found, key=lambda group: (-group.count, group.fingerprint))
+
+    async def hours(self, selection: Selection) -> Sequence[HourCount]:
+        await asyncio.sleep(0)
+        hours = Counter(
+            letter.dead_lettered_at.replace(minute=0, second=0, microsecond=0) for letter in self._matching(selection)
+        )
+        return [HourCount(hour, count) for hour, count in sorted(hours.items())]
 
     async def ids_starting_with(self, prefixes: Sequence[str], *, limit: int) -> list[str]:
         await asyncio.sleep(0)

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from rich.console import Console
 from rich.table import Table
@@ -11,12 +11,15 @@ from rich.text import Text
 from worker.cli.dead_letter_text import ago, expires
 from worker.cli.output import plain
 from worker.domain.dead_letter import DeadLetterRecord
-from worker.domain.selection import DeadLetterGroup, DeadLetterState
+from worker.domain.selection import DeadLetterGroup, DeadLetterState, HourCount
 
 _PIPE_WIDTH = 400  # columns are as wide as they need to be; a pipe is read by grep, which wants whole lines
 _WIDE = 140
 _MAX_ERROR = 160
 _LEAST_WIDTH = 12
+_HOUR = timedelta(hours=1)
+_MOST_HOURS = 72
+_BAR = 40
 _COUNTS = 2  # columns of a table that only counts
 _STATE_STYLES = {
     DeadLetterState.OPEN: "red",
@@ -71,6 +74,21 @@ def groups_table(groups: Sequence[DeadLetterGroup], ids: Mapping[str, str], now:
     if not wide:
         del columns["first"]
     return one_line_table(columns)
+
+
+def hours_table(found: Sequence[HourCount]) -> Table:
+    """Return the hours as a table with a bar a line; an hour without any shows as one, unless there are too many."""
+    counts = {hour.hour: hour.count for hour in found}
+    first, last = min(counts), max(counts)
+    between = round((last - first) / _HOUR) + 1
+    shown = [first + number * _HOUR for number in range(between)] if between <= _MOST_HOURS else sorted(counts)
+    most = max(counts.values())
+    table = open_table("hour (UTC)", "count", "")
+    for hour in shown:
+        count = counts.get(hour, 0)
+        bar = "█" * max(round(_BAR * count / most), min(count, 1))
+        table.add_row(Text(f"{hour:%Y-%m-%d %H:%M}"), Text(f"{count:,}", justify="right"), Text(bar, "red"))
+    return table
 
 
 def error_text(message: str) -> Text:

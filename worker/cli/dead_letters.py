@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import click
@@ -25,6 +25,9 @@ from worker.domain.selection import DeadLetterGroup, DeadLetterState, Selection
 from worker.settings import load_settings
 
 _MAX_LIMIT = 10_000
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+_quiet_option = click.option("--quiet", "-q", is_flag=True, help="Only the names, one a line: for scripts.")
 
 
 @click.group("dead-letters")
@@ -56,8 +59,9 @@ dead_letters.add_command(restore)
 @selecting(default_state=DeadLetterState.OPEN)
 @click.option("--limit", type=click.IntRange(1, _MAX_LIMIT), default=50, show_default=True, help="Letters on a page.")
 @click.option("--page", type=click.IntRange(1, 1_000_000), default=1, show_default=True, help="Which page.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
-def list_(*, selection: Selection, limit: int, page: int, as_json: bool) -> None:
+@_quiet_option
+@_json_option
+def list_(*, selection: Selection, limit: int, page: int, quiet: bool, as_json: bool) -> None:
     """List dead letters, newest first.
 
     \b
@@ -67,7 +71,8 @@ def list_(*, selection: Selection, limit: int, page: int, as_json: bool) -> None
       logistics dead-letters list --order-id A-17 --state all
       logistics dead-letters list --state replaying        what a replay is still about
     """
-    asyncio.run(_list(selection, limit=limit, page=page, as_json=as_json))
+    _not_both(quiet=quiet, as_json=as_json)
+    asyncio.run(_list(selection, limit=limit, page=page, quiet=quiet, as_json=as_json))
 
 
 @dead_letters.command("show")
@@ -94,8 +99,9 @@ def show(*, letter_id: str, raw: bool, version: int | None, as_json: bool) -> No
 
 @dead_letters.command("groups")
 @selecting(default_state=DeadLetterState.OPEN)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
-def groups(*, selection: Selection, as_json: bool) -> None:
+@_quiet_option
+@_json_option
+def groups(*, selection: Selection, quiet: bool, as_json: bool) -> None:
     """Count dead letters by what went wrong, most frequent first.
 
     A group has one fingerprint: the kind of error, where it was raised, and the reason.
@@ -105,15 +111,34 @@ def groups(*, selection: Selection, as_json: bool) -> None:
       logistics dead-letters groups
       logistics dead-letters groups --since 1d --state all
       logistics replay start --group FINGERPRINT --dry-run
+      logistics dead-letters groups --reason attempts_exhausted -q | head -n 1
     """
-    asyncio.run(_groups(selection, as_json=as_json))
+    _not_both(quiet=quiet, as_json=as_json)
+    asyncio.run(_groups(selection, quiet=quiet, as_json=as_json))
 
 
-async def _list(selection: Selection, *, limit: int, page: int, as_json: bool) -> None:
+@dead_letters.command("hours")
+@selecting(default_state=None)
+@_json_option
+def hours(*, selection: Selection, as_json: bool) -> None:
+    """Count dead letters by the hour (UTC) in which they were dead-lettered last: when did it begin, is it over?
+
+    \b
+    Examples:
+      logistics dead-letters hours --since 1d
+      logistics dead-letters hours --group FINGERPRINT
+    """
+    asyncio.run(_hours(selection, as_json=as_json))
+
+
+async def _list(selection: Selection, *, limit: int, page: int, quiet: bool, as_json: bool) -> None:
     skip = (page - 1) * limit
     async with open_letters(load_settings()) as store:
         total = await store.dead_letters.count(selection)
         letters = [letter async for letter in store.dead_letters.search(selection, limit=limit, skip=skip)]
+        if quiet:
+            _print_names(letter.id for letter in letters)
+            return
         if as_json:
             documents = [letter_document(letter) for letter in letters]
             print_json({"total": total, "page": page, "limit": limit, "dead_letters": documents})
@@ -154,9 +179,33 @@ async def _show(text: str, *, raw: bool, version: int | None, as_json: bool) -> 
         print_letter(views.console(), view, datetime.now(UTC))
 
 
-async def _groups(selection: Selection, *, as_json: bool) -> None:
+async def _hours(selection: Selection, *, as_json: bool) -> None:
+    async with open_letters(load_settings()) as store:
+        found = await store.dead_letters.hours(selection)
+    if as_json:
+        print_json({"hours": found})
+        return
+    out = views.console()
+    if found:
+        out.print(views.hours_table(found))
+    out.print(Text(f"{sum(hour.count for hour in found):,} dead letters in {len(found):,} hours"))
+
+
+def _print_names(names: Iterable[str]) -> None:
+    click.echo("".join(f"{name}\n" for name in names), nl=False)
+
+
+def _not_both(*, quiet: bool, as_json: bool) -> None:
+    if quiet and as_json:
+        raise click.UsageError("--quiet and --json exclude each other")
+
+
+async def _groups(selection: Selection, *, quiet: bool, as_json: bool) -> None:
     async with open_letters(load_settings()) as store:
         found = await store.dead_letters.groups(selection)
+        if quiet:
+            _print_names(group.fingerprint for group in found)
+            return
         if as_json:
             print_json({"groups": found})
             return

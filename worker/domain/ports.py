@@ -7,7 +7,7 @@ from typing import Protocol
 from worker.domain.audit_entry import AuditEntry
 from worker.domain.dead_letter import DeadLetterRecord
 from worker.domain.letter_version import LetterVersion
-from worker.domain.selection import DeadLetterGroup, Selection
+from worker.domain.selection import DeadLetterGroup, HourCount, Selection
 from worker.domain.shipment import Shipment, ShipmentStatus
 
 
@@ -74,7 +74,11 @@ class IDeadLetterSearch(Protocol):
         ...
 
     async def groups(self, selection: Selection) -> Sequence[DeadLetterGroup]:
-        """Return the selection by fingerprint, largest group first."""
+        """Return the selection by fingerprint, largest group first; the error is that of the newest letter."""
+        ...
+
+    async def hours(self, selection: Selection) -> Sequence[HourCount]:
+        """Return how many letters of the selection were dead-lettered in each hour that has some, the oldest first."""
         ...
 
 

@@ -33,6 +33,15 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
+class HourCount:
+    """How many letters were dead-lettered in an hour."""
+
+    hour: datetime
+    """Its beginning, in UTC."""
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetterGroup:
     """The dead letters of one fingerprint."""
 
