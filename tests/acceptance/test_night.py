@@ -158,7 +158,7 @@ async def the_canary_failed(system: System, typed: list[Typed]) -> None:
     plan, start, _, show = typed
     assert (plan.code, start.code) == (0, 1)
     assert "To be replayed: 1,600 (1,600 attempts_exhausted)" in plan.words
-    assert "1 first as a canary, then 100 a second growing to 300 a second" in plan.words
+    assert "1 first as a canary, then 100 a second growing to 300 a second" in start.words
     assert "the canary failed: SupplierOutcomeUnknownError: HTTP 500" in start.words
     assert "failed again" in show.words
     assert open_letters(system, "attempts_exhausted") == BUG + BUSY
