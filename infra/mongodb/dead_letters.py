@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from pymongo import UpdateOne
+from pymongo import InsertOne
 from pymongo.errors import DuplicateKeyError
 
 from infra.mongodb.dead_letter_search import MongoDeadLetterSearch
@@ -33,9 +33,7 @@ class MongoDeadLetters(MongoDeadLetterSearch):
         document = await self._document(letter)
         with store_errors():
             try:
-                inserted = await self._commits.write(
-                    UpdateOne({"_id": letter.id}, {"$setOnInsert": {**document, "revision": 0}}, upsert=True)
-                )
+                inserted = await self._commits.write(InsertOne({"_id": letter.id, **document, "revision": 0}))
             except DuplicateKeyError:
                 inserted = False
         return None if inserted else await self.get(letter.id)

@@ -8,13 +8,15 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from pymongo import UpdateOne
+from pymongo import InsertOne, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
 
-from infra.mongodb.store import Collection, as_unavailable
+from infra.mongodb.store import Collection, Document, as_unavailable
 from worker.domain.errors import StoreUnavailableError
 
 _MAX_BATCH = 500
+
+Write = UpdateOne | InsertOne[Document]
 
 
 class GroupCommit:
@@ -25,10 +27,10 @@ class GroupCommit:
 
     def __init__(self, collection: Collection) -> None:
         self._collection = collection
-        self._waiting: list[tuple[UpdateOne, asyncio.Future[bool]]] = []
+        self._waiting: list[tuple[Write, asyncio.Future[bool]]] = []
         self._flight: asyncio.Task[None] | None = None
 
-    async def write(self, update: UpdateOne) -> bool:
+    async def write(self, update: Write) -> bool:
         """Return, once journaled on a majority, whether the update inserted a document.
 
         Raises, for this update alone, DuplicateKeyError, StoreUnavailableError or what else the server says.
@@ -41,6 +43,7 @@ class GroupCommit:
 
     async def _fly(self) -> None:
         try:
+            await asyncio.sleep(0)  # whoever is about to ask comes along
             while self._waiting:
                 batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
                 await self._commit(batch)
@@ -49,7 +52,7 @@ class GroupCommit:
             left, self._waiting = self._waiting, []  # only when the flight was cancelled: the loop is going down
             _fail(left, StoreUnavailableError("the write was cancelled before it began"))
 
-    async def _commit(self, batch: Sequence[tuple[UpdateOne, "asyncio.Future[bool]"]]) -> None:
+    async def _commit(self, batch: Sequence[tuple[Write, "asyncio.Future[bool]"]]) -> None:
         try:
             result = await self._collection.bulk_write([update for update, _ in batch], ordered=False)
         except BulkWriteError as error:
@@ -66,23 +69,23 @@ class GroupCommit:
                     await self._commit([single])
         else:
             inserted = result.upserted_ids or {}
-            for index, (_, done) in enumerate(batch):
+            for index, (write, done) in enumerate(batch):
                 if not done.done():
-                    done.set_result(index in inserted)
+                    done.set_result(index in inserted or isinstance(write, InsertOne))
 
 
-def _fail(batch: Sequence[tuple[UpdateOne, "asyncio.Future[bool]"]], error: Exception) -> None:
+def _fail(batch: Sequence[tuple[Write, "asyncio.Future[bool]"]], error: Exception) -> None:
     for _, done in batch:
         if not done.done():
             done.set_exception(error)
 
 
-def _settle(batch: Sequence[tuple[UpdateOne, "asyncio.Future[bool]"]], details: Any) -> None:
+def _settle(batch: Sequence[tuple[Write, "asyncio.Future[bool]"]], details: Any) -> None:
     """Hand each error of a bulk write to the very update that caused it."""
     errors = {error["index"]: error for error in details.get("writeErrors", [])}
     not_safe = details.get("writeConcernErrors", [])
     inserted = {entry["index"] for entry in details.get("upserted", [])}
-    for index, (_, done) in enumerate(batch):
+    for index, (write, done) in enumerate(batch):
         if done.done():
             continue
         if index in errors:
@@ -90,7 +93,7 @@ def _settle(batch: Sequence[tuple[UpdateOne, "asyncio.Future[bool]"]], details: 
         elif not_safe:
             done.set_exception(StoreUnavailableError(f"the write is not safe yet: {not_safe[0].get('errmsg', '')}"))
         else:
-            done.set_result(index in inserted)
+            done.set_result(index in inserted or isinstance(write, InsertOne))
 
 
 def _as_exception(error: dict[str, Any]) -> Exception:

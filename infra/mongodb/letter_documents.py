@@ -1,11 +1,17 @@
 """From a dead letter to its document and back."""
 
-from dataclasses import asdict
 from typing import Any
 
 from bson import Binary
 
-from infra.mongodb.documents import event_document, event_from, letter_event_from, original_value, safe_value
+from infra.mongodb.documents import (
+    event_document,
+    event_from,
+    letter_event_document,
+    letter_event_from,
+    original_value,
+    safe_value,
+)
 from infra.mongodb.store import Document
 from worker.domain.dead_letter import DeadLetterRecord, LetterKind
 from worker.domain.selection import DeadLetterState
@@ -37,7 +43,7 @@ def letter_document(letter: DeadLetterRecord) -> Document:
         "published_at": letter.published_at,
         "expires_at": letter.expires_at,
         "filed": list(letter.filed),
-        "history": [{k: v for k, v in asdict(event).items() if v is not None} for event in letter.history],
+        "history": [letter_event_document(event) for event in letter.history],
     }
 
 

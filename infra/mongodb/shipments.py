@@ -9,6 +9,7 @@ from pymongo.errors import DuplicateKeyError
 
 from infra.mongodb.documents import event_document, event_from
 from infra.mongodb.group_commit import GroupCommit
+from infra.mongodb.group_read import GroupRead
 from infra.mongodb.store import Document, MongoStore, store_errors
 from worker.domain.errors import ShipmentAlreadySettledError
 from worker.domain.shipment import HistoryEvent, Shipment, ShipmentStatus
@@ -24,6 +25,7 @@ class MongoShipments:
     def __init__(self, store: MongoStore) -> None:
         self._collection = store.collection("shipments")
         self._commits = GroupCommit(self._collection)
+        self._reads = GroupRead(self._collection)
 
     async def start_shipment(self, shipment: Shipment) -> Shipment:
         """Store the new shipment unless its order has one; return the stored one."""
@@ -80,9 +82,13 @@ class MongoShipments:
 
     async def find_shipment(self, shipment_id: str) -> Shipment | None:
         """Return the stored shipment, with its history."""
-        with store_errors():
-            document = await self._collection.find_one({"_id": shipment_id})
+        document = await self._reads.get(shipment_id)
         return None if document is None else _shipment_from(document)
+
+    async def status_of(self, shipment_id: str) -> ShipmentStatus | None:
+        """Return the stored shipment's status."""
+        document = await self._reads.get(shipment_id)
+        return None if document is None else ShipmentStatus(document["status"])
 
     async def settled_among(self, shipment_ids: Sequence[str]) -> set[str]:
         """Return those of the shipments that are SHIPPED or DELIVERED."""

@@ -8,6 +8,7 @@ from aio_pika.exceptions import ChannelInvalidStateError
 from aio_pika.message import IncomingMessage
 
 from infra.rabbitmq.connection import BROKER_ERRORS
+from infra.rabbitmq.gathered_acks import GatheredAcks
 from infra.rabbitmq.publisher import ConfirmedPublisher
 from infra.rabbitmq.topology import DEAD_LETTER_EXCHANGE
 from worker.domain.errors import LogisticsError, PublishError, UnroutableError
@@ -50,6 +51,14 @@ class Settlement:
                     return
         await acknowledge(message)
 
+    async def give_back(self, message: AbstractIncomingMessage) -> None:
+        """Return the message to its queue, after a pause so that a lasting fault is no busy loop."""
+        await asyncio.sleep(_REQUEUE_PAUSE)
+        try:
+            await message.nack(requeue=True)
+        except BROKER_ERRORS as error:
+            _log.debug("settlement.late", error=str(error))
+
     async def _publish(
         self, message: AbstractIncomingMessage, exchange: str, key: str, headers: dict[str, object]
     ) -> bool:
@@ -79,14 +88,25 @@ class Settlement:
 
 
 class RequeueSettlement:
-    """Settles deliveries of a queue with nothing behind it: what is not done stays in the queue."""
+    """Settles deliveries of a queue with nothing behind it: what is not done stays in the queue.
+
+    Nothing is published between a delivery and its ack, so acks can be gathered.
+    """
+
+    def __init__(self) -> None:
+        self._acks = GatheredAcks()
 
     async def settle(self, message: AbstractIncomingMessage, outcome: Outcome) -> None:
         """Acknowledge, or give the message back after a pause."""
         if isinstance(outcome, Ack):
-            await acknowledge(message)
+            await self._acks.settle(message, requeue=False)
         else:
-            await give_back(message)
+            await self.give_back(message)
+
+    async def give_back(self, message: AbstractIncomingMessage) -> None:
+        """Return the message to its queue, after a pause so that a lasting fault is no busy loop."""
+        await asyncio.sleep(_REQUEUE_PAUSE)
+        await self._acks.settle(message, requeue=True)
 
 
 def _is_gone(message: AbstractIncomingMessage) -> bool:
@@ -95,15 +115,6 @@ def _is_gone(message: AbstractIncomingMessage) -> bool:
         return message.channel.is_closed
     except ChannelInvalidStateError:
         return True
-
-
-async def give_back(message: AbstractIncomingMessage) -> None:
-    """Return the message to its queue, after a pause so that a lasting fault is no busy loop."""
-    await asyncio.sleep(_REQUEUE_PAUSE)
-    try:
-        await message.nack(requeue=True)
-    except BROKER_ERRORS as error:
-        _log.debug("settlement.late", error=str(error))
 
 
 async def acknowledge(message: AbstractIncomingMessage) -> None:

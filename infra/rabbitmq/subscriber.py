@@ -12,7 +12,6 @@ from aiormq.abc import DeliveredMessage
 
 from infra.rabbitmq.connection import CONNECT_TIMEOUT, broker_errors, close_quietly, connect
 from infra.rabbitmq.lenient import is_decode_error, readable_message
-from infra.rabbitmq.settlement import give_back
 from infra.rabbitmq.topology import Topology
 from worker.domain.delivery import Delivery
 from worker.domain.errors import BrokerUnavailableError, LogisticsError
@@ -33,6 +32,10 @@ class ISettlement(Protocol):
 
     async def settle(self, message: AbstractIncomingMessage, outcome: Outcome) -> None:
         """Perform the outcome of one delivery."""
+        ...
+
+    async def give_back(self, message: AbstractIncomingMessage) -> None:
+        """Return a delivery to its queue: handling it broke."""
         ...
 
 
@@ -232,7 +235,7 @@ class Subscriber:
             self._on_settled(delivery, outcome, time.monotonic() - started)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not keep the delivery for ever
             _log.error("delivery.crashed", queue=self.queue, message_id=message.message_id, exc_info=error)
-            await give_back(message)
+            await self._settlement.give_back(message)
 
 
 def _delivery(message: AbstractIncomingMessage) -> Delivery:

@@ -91,6 +91,12 @@ class FakeRepository:
         await self._end("find_shipment")
         return None if stored is None else _kept(stored)
 
+    async def status_of(self, shipment_id: str) -> ShipmentStatus | None:
+        await self._begin("status_of")
+        stored = self.shipments.get(shipment_id)
+        await self._end("status_of")
+        return None if stored is None else stored.status
+
     async def _begin(self, name: str) -> None:
         self.calls.append(name)
         await asyncio.sleep(0)  # lets others in, as a real store does; what follows is atomic

@@ -17,7 +17,7 @@ from worker.domain.delivery_notice import NOTICE_EXCHANGE, NOTICE_QUEUE
 from worker.domain.fingerprint import fingerprint
 from worker.domain.outcome import DeadLetterReason
 from worker.domain.selection import DeadLetterState
-from worker.domain.shipment import HistoryEvent
+from worker.domain.shipment import HistoryEvent, Shipment
 
 _MAX_FILED = 50
 _MAX_HISTORY = 100
@@ -90,10 +90,6 @@ class DeadLetterRecord:
     history: tuple[LetterEvent, ...] = ()
     revision: int = 0
 
-    def with_attempts(self, attempts: tuple[HistoryEvent, ...]) -> "DeadLetterRecord":
-        """Return the letter with these tries."""
-        return replace(self, attempts=attempts)
-
     def absorb(self, failure: "DeadLetterRecord") -> "DeadLetterRecord":
         """Return this letter after the same message failed (again); itself when that is known already.
 
@@ -126,17 +122,24 @@ class DeadLetterRecord:
 
 def kind_of(delivery: Delivery) -> LetterKind:
     """Return what a message of `orders.dlq` was, by where it was published or by the queue the broker took it from."""
-    exchange, _ = _origin(delivery, MessageState.read(delivery, order_id=None))
+    noted = "origin_routing_key" in delivery.headers
+    exchange = _text(delivery.headers.get("origin_exchange")) if noted else _first_published(delivery)[0]
     queue = _text(_newest_death(delivery.headers).get("queue"))
     return LetterKind.DELIVERED if exchange == NOTICE_EXCHANGE or queue == NOTICE_QUEUE else LetterKind.ORDER
 
 
 def dead_letter_from(
-    delivery: Delivery, *, order_id: str | None, now: datetime, kind: LetterKind = LetterKind.ORDER
+    delivery: Delivery,
+    *,
+    order_id: str | None,
+    now: datetime,
+    kind: LetterKind = LetterKind.ORDER,
+    shipment: Shipment | None = None,
 ) -> DeadLetterRecord:
     """Return the open dead letter a message of `orders.dlq` is, whoever put it there.
 
-    Its id is made anew from the message, never taken from a header, which anybody may have copied.
+    Its id is made anew from the message, never taken from a header, which anybody may have copied. `shipment`: the
+    order's, whose failed tries are the letter's.
     """
     state = MessageState.read(delivery, order_id=order_id)
     headers = delivery.headers
@@ -159,6 +162,7 @@ def dead_letter_from(
         order_id=order_id,
         trace_id=state.trace.trace_id,
         body=delivery.body,
+        attempts=_attempts(shipment, reason, error_type or "Unknown", error_message or "no error was given", now),
         headers={**headers, "traceparent": state.trace.traceparent},
         error_type=error_type or "Unknown",
         error_message=error_message or "no error was given",
@@ -202,9 +206,27 @@ def _newest_death(headers: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def _origin(delivery: Delivery, state: MessageState) -> tuple[str, str]:
-    """Return where the message was published first; the broker's dead-lettering keeps the key, not the exchange."""
+    """Return where the message was published first, by the worker's note, else by what the broker tells."""
     if "origin_routing_key" in delivery.headers:
         return state.origin_exchange, state.origin_routing_key
+    return _first_published(delivery)
+
+
+def _attempts(
+    shipment: Shipment | None, reason: str, error_type: str, error_message: str, now: datetime
+) -> tuple[HistoryEvent, ...]:
+    """Return one entry a try: the shipment's failed tries, or the one thing that is known."""
+    concerned = shipment if reason != DeadLetterReason.MALFORMED else None
+    tries = tuple(event for event in concerned.history if event.event == "attempt_failed") if concerned else ()
+    if tries and reason != DeadLetterReason.DELIVERY_LIMIT:
+        return tries
+    attempt = len(tries) + 1
+    last = HistoryEvent(at=now, event=reason, attempt=attempt, error_type=error_type, error_message=error_message)
+    return (*tries, last)
+
+
+def _first_published(delivery: Delivery) -> tuple[str, str]:
+    """Return where the broker first took the message; its dead-lettering keeps the key, not the exchange."""
     exchange, key = delivery.headers.get("x-first-death-exchange"), delivery.routing_key
     deaths = delivery.headers.get("x-death")
     first = deaths[-1] if isinstance(deaths, list) and deaths and isinstance(deaths[-1], Mapping) else {}

@@ -13,7 +13,7 @@ from worker.domain.log import StructuredLogger
 from worker.domain.order import DEFAULT_MAX_BODY_BYTES, parse_order, readable_order_id
 from worker.domain.outcome import DeadLetterReason
 from worker.domain.ports import IDeadLetters, IRepository
-from worker.domain.shipment import HistoryEvent, Shipment, ShipmentStatus, shipment_id_for
+from worker.domain.shipment import Shipment, ShipmentStatus, shipment_id_for
 from worker.domain.trace import gives_trace
 
 ABANDONED_AFTER = timedelta(seconds=60)
@@ -51,13 +51,11 @@ class DeadLetterFiling:
 
     async def _file_order(self, delivery: Delivery) -> DeadLetterRecord:
         order_id = readable_order_id(delivery.body, max_bytes=self._max_body_bytes)
-        letter = dead_letter_from(delivery, order_id=order_id, now=self._clock())
-        letter = await self._of_its_replay(letter, claimed_id=delivery.headers.get("dead_letter_id"))
-        concerns_shipment = order_id is not None and letter.reason != DeadLetterReason.MALFORMED
         shipment = await self._repository.find_shipment(shipment_id_for(order_id)) if order_id else None
-        letter = letter.with_attempts(self._attempts(letter, shipment if concerns_shipment else None))
+        letter = dead_letter_from(delivery, order_id=order_id, now=self._clock(), shipment=shipment)
+        letter = await self._of_its_replay(letter, claimed_id=delivery.headers.get("dead_letter_id"))
         stored = await self._store(letter)
-        if order_id is not None and concerns_shipment:
+        if order_id is not None and letter.reason != DeadLetterReason.MALFORMED:
             await self._agree_with_shipment(stored, order_id, delivery.body)
         return stored
 
@@ -71,7 +69,7 @@ class DeadLetterFiling:
                 delivery = replace(delivery, headers={**delivery.headers, "trace_id": shipment.trace_id})
         letter = dead_letter_from(delivery, order_id=order_id, now=self._clock(), kind=LetterKind.DELIVERED)
         letter = await self._of_its_replay(letter, claimed_id=delivery.headers.get("dead_letter_id"))
-        return await self._store(letter.with_attempts(self._attempts(letter, None)))
+        return await self._store(letter)
 
     async def reopen_abandoned(self) -> int:
         """Reopen letters whose replay died between claiming them and the broker's confirm; return how many."""
@@ -103,41 +101,28 @@ class DeadLetterFiling:
         looks at the shipment then. So at least one of the two sees the other. An order that never got as far as a
         shipment gets a FAILED one, which tells whoever ships it later that there is a letter.
         """
-        shipment = await self._repository.find_shipment(shipment_id_for(order_id))
-        if shipment is None:
-            shipment = await self._start_shipment(letter, body)
-        if shipment is None:
-            return
-        try:
-            if shipment.status is ShipmentStatus.PENDING:
-                shipment.give_up(letter.reason, letter.error_message, now=self._clock(), worker=self._worker)
-                await self._repository.save_shipment(shipment)
-        except ShipmentAlreadySettledError:
-            shipment.status = ShipmentStatus.SHIPPED
-        if shipment.status.is_settled:
+        status = await self._repository.status_of(shipment_id_for(order_id))
+        if status in {None, ShipmentStatus.PENDING}:
+            status = await self._give_up_order(letter, body)
+        if status is not None and status.is_settled:
             await self._dead_letters.resolve(
                 order_id=order_id, letter_id=letter.id, replay_id=letter.replay_id, now=self._clock()
             )
             _log.info("dead_letter.resolved_already", order_id=order_id, dead_letter_id=letter.id)
 
-    async def _start_shipment(self, letter: DeadLetterRecord, body: bytes) -> Shipment | None:
+    async def _give_up_order(self, letter: DeadLetterRecord, body: bytes) -> ShipmentStatus | None:
+        """Mark the order's shipment FAILED, a new one where there is none; return the status it has then."""
         try:
             order = parse_order(body, max_bytes=self._max_body_bytes)
         except MalformedOrderError:
             return None  # it names an order, but is none
         new = Shipment.for_order(order.order_id, order.destination, trace_id=letter.trace_id, now=self._clock())
-        return await self._repository.start_shipment(new)
-
-    def _attempts(self, letter: DeadLetterRecord, shipment: Shipment | None) -> tuple[HistoryEvent, ...]:
-        """Return one entry a try: the shipment's failed tries, or the one thing that is known."""
-        tries = tuple(event for event in shipment.history if event.event == "attempt_failed") if shipment else ()
-        if tries and letter.reason != DeadLetterReason.DELIVERY_LIMIT:
-            return tries
-        last = HistoryEvent(
-            at=letter.dead_lettered_at,
-            event=letter.reason,
-            attempt=len(tries) + 1,
-            error_type=letter.error_type,
-            error_message=letter.error_message,
-        )
-        return (*tries, last)
+        new.give_up(letter.reason, letter.error_message, now=self._clock(), worker=self._worker)
+        shipment = await self._repository.start_shipment(new)
+        try:
+            if shipment.status is ShipmentStatus.PENDING:
+                shipment.give_up(letter.reason, letter.error_message, now=self._clock(), worker=self._worker)
+                await self._repository.save_shipment(shipment)
+        except ShipmentAlreadySettledError:
+            return ShipmentStatus.SHIPPED
+        return shipment.status

@@ -57,6 +57,10 @@ class IRepository(Protocol):
         """Return the stored shipment, with its history."""
         ...
 
+    async def status_of(self, shipment_id: str) -> ShipmentStatus | None:
+        """Return the status of the stored shipment, None when there is none. Cheaper than the whole."""
+        ...
+
 
 class IDeadLetterSearch(Protocol):
     """Reading the filed dead letters. Errors as in IRepository."""

@@ -4,6 +4,7 @@ import uuid
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 
 _SHIPMENT_NAMESPACE = uuid.UUID("5b0c2f7e-5e0d-5c39-9d0e-2f6a3c1b7a10")
 
@@ -22,6 +23,7 @@ class ShipmentStatus(StrEnum):
         return self in {ShipmentStatus.SHIPPED, ShipmentStatus.DELIVERED}
 
 
+@lru_cache(maxsize=4096)
 def shipment_id_for(order_id: str) -> str:
     """Return the one shipment id of this order.
 

@@ -79,7 +79,10 @@ def is_valid_trace_id(value: object) -> bool:
         isinstance(value, str)
         and 0 < len(value) <= MAX_TRACE_ID_LENGTH
         and not value.isspace()
-        and (value.isalnum() or not any(unicodedata.category(character) in _UNSAFE for character in value))
+        and (
+            (value.isascii() and value.isprintable())
+            or not any(unicodedata.category(character) in _UNSAFE for character in value)
+        )
     )
 
 
