@@ -1,0 +1,125 @@
+"""Gathered acks on a real broker: whatever the order in which deliveries are done with, none is lost, none is kept."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import aio_pika
+import pytest
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+
+from infra.rabbitmq.gathered_acks import GatheredAcks
+from infra.rabbitmq.settlement import RequeueSettlement
+from tests.conftest import Broker
+from tests.support.messages import take_all, waiting
+from tests.support.system import eventually
+from worker.domain.outcome import Ack
+
+QUEUE = "acks"
+
+
+@dataclass
+class Room:
+    """A consumer of a quorum queue, and what it was handed."""
+
+    broker: Broker
+    channel: AbstractChannel
+    deliveries: list[AbstractIncomingMessage] = field(default_factory=list)
+
+    async def handed(self, count: int) -> list[AbstractIncomingMessage]:
+        await eventually(lambda: len(self.deliveries) >= count)
+        return self.deliveries[:count]
+
+    async def ready(self) -> int:
+        return await waiting(self.broker.amqp_url, QUEUE)
+
+    async def close(self) -> None:
+        """Close the channel: what is not settled becomes ready again."""
+        await self.channel.close()
+
+
+@pytest.fixture
+async def room(broker: Broker) -> AsyncIterator[Room]:
+    connection = await aio_pika.connect(broker.amqp_url, timeout=10)
+    async with connection:
+        channel = await connection.channel()
+        await channel.set_qos(prefetch_count=1000)
+        queue = await channel.declare_queue(QUEUE, durable=True, arguments={"x-queue-type": "quorum"})
+        for number in range(200):
+            await channel.default_exchange.publish(aio_pika.Message(b"%d" % number), QUEUE)
+        room = Room(broker, channel)
+
+        async def keep(message: AbstractIncomingMessage) -> None:
+            room.deliveries.append(message)
+
+        await queue.consume(keep)
+        yield room
+
+
+async def test_deliveries_done_with_in_any_order_are_all_acknowledged(room: Room) -> None:
+    acks = GatheredAcks()
+    deliveries = await room.handed(200)
+    shuffled = random.Random(7).sample(deliveries, k=200)
+    await asyncio.gather(*(acks.settle(message, requeue=False) for message in shuffled))
+    await room.close()
+    assert await room.ready() == 0
+
+
+async def test_what_is_given_back_comes_back_and_nothing_else_does(room: Room) -> None:
+    acks = GatheredAcks()
+    deliveries = await room.handed(200)
+    back = {b"3", b"50", b"51", b"199"}
+
+    async def settle(message: AbstractIncomingMessage) -> None:
+        await asyncio.sleep(random.Random(message.body).random() / 10)
+        await acks.settle(message, requeue=message.body in back)
+
+    await asyncio.gather(*map(settle, deliveries))
+    again = (await room.handed(204))[200:]
+    assert {message.body for message in again} == back
+    assert {message.redelivered for message in again} == {True}
+    await asyncio.gather(*(acks.settle(message, requeue=False) for message in again))
+    await room.close()
+    assert await room.ready() == 0
+
+
+async def test_a_delivery_that_is_not_done_with_keeps_what_is_behind_it_until_it_is(room: Room) -> None:
+    acks = GatheredAcks()
+    first, *others = await room.handed(200)
+    behind = asyncio.gather(*(acks.settle(message, requeue=False) for message in others))
+    done, _ = await asyncio.wait([behind], timeout=0.3)
+    assert not done, "an ack of a run with a gap would acknowledge the one in hand"
+    await acks.settle(first, requeue=False)
+    await asyncio.wait_for(behind, timeout=5)
+    await room.close()
+    assert await room.ready() == 0
+
+
+async def test_a_worker_that_dies_with_one_in_hand_loses_neither_that_one_nor_those_behind_it(room: Room) -> None:
+    acks = GatheredAcks()
+    _, *others = await room.handed(200)
+    behind = [asyncio.create_task(acks.settle(message, requeue=False)) for message in others]
+    await asyncio.sleep(0.1)
+    await room.close()
+    assert await room.ready() == 200
+    for task in behind:
+        task.cancel()
+    assert len(await take_all(room.broker.amqp_url, QUEUE)) == 200
+
+
+async def test_settling_on_a_channel_that_is_gone_ends_and_changes_nothing(room: Room) -> None:
+    acks = GatheredAcks()
+    deliveries = await room.handed(200)
+    await room.close()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*(acks.settle(message, requeue=False) for message in deliveries))
+    assert await room.ready() == 200
+
+
+async def test_a_fault_of_ours_gives_the_delivery_back_without_blocking_the_others(room: Room) -> None:
+    settlement = RequeueSettlement()
+    first, *others = await room.handed(200)
+    await asyncio.gather(settlement.give_back(first), *(settlement.settle(message, Ack("filed")) for message in others))
+    (again,) = (await room.handed(201))[200:]
+    assert (again.body, again.redelivered) == (b"0", True)
