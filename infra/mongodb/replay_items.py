@@ -14,6 +14,7 @@ from worker.domain.replay_job import ON_ITS_WAY, ItemState, ReplayItem, ReplayJo
 _PAGE = 5_000
 _FINAL = [str(state) for state in ItemState if state not in {ItemState.WAITING, *ON_ITS_WAY}]
 _OUTCOMES = [str(state) for state in (ItemState.RESOLVED, ItemState.FAILED_AGAIN, ItemState.NOT_SENT)]
+_FIRST_SENT_FIRST = [("sent_at", ASCENDING), ("_id", ASCENDING)]
 _OLDEST_FIRST = [("at", ASCENDING), ("letter", ASCENDING)]
 
 
@@ -53,7 +54,7 @@ class MongoReplayItems:
         if job_id is not None:
             which["job"] = job_id
         with store_errors():
-            async for document in self._collection.find(which).sort("_id").limit(limit):
+            async for document in self._collection.find(which).sort(_FIRST_SENT_FIRST).limit(limit):
                 yield _item_from(document)
 
     async def canaries(self, job_id: str, *, canary_round: int) -> Sequence[ReplayItem]:
