@@ -10,10 +10,11 @@ from infra.mongodb.store import MongoStore
 from infra.mongodb.workers import MongoWorkerReports
 from infra.rabbitmq.depths import QueueDepths
 from infra.rabbitmq.replay_publisher import ReplayPublisher
-from infra.rabbitmq.topology import default_origin
+from infra.rabbitmq.topology import ORDERS_EXCHANGE, PLACED_KEY
 from worker.domain.audit import Audit
 from worker.domain.errors import BrokerUnavailableError, StoreUnavailableError
 from worker.domain.log import StructuredLogger
+from worker.domain.replay import Origin
 from worker.domain.replay_runner import ReplayRunner
 from worker.domain.replay_sender import ReplaySender
 from worker.domain.replay_settling import ReplaySettling
@@ -33,17 +34,20 @@ class Replaying:
 
     def __init__(self, *, store: MongoStore, amqp_url: str, name: str, store_timeout: float) -> None:
         """`store_timeout`: seconds a worker's write may take."""
-        claims, items = MongoReplayClaims(store), MongoReplayItems(store)
+        claims, items, grace = MongoReplayClaims(store), MongoReplayItems(store), _GRACE * store_timeout
         self._publisher = ReplayPublisher(amqp_url, name=f"{name} replay")
         self._depths = QueueDepths(amqp_url, name=f"{name} replay depths")
-        sender = ReplaySender(claims=claims, publisher=self._publisher, default_origin=default_origin)
+        sender = ReplaySender(
+            claims=claims,
+            publisher=self._publisher,
+            default_origin=Origin(ORDERS_EXCHANGE, PLACED_KEY),
+            publish_timeout=grace,
+        )
         self._runner = ReplayRunner(
             jobs=MongoReplayJobs(store),
             items=items,
             sender=sender,
-            settling=ReplaySettling(
-                items=items, claims=claims, sender=sender, waiting=self._depths, grace=_GRACE * store_timeout
-            ),
+            settling=ReplaySettling(items=items, claims=claims, sender=sender, waiting=self._depths, grace=grace),
             circuits=Fleet(MongoWorkerReports(store)),
             audit=Audit(MongoAuditLog(store)),
             name=name,
@@ -51,15 +55,17 @@ class Replaying:
 
     async def run(self) -> None:
         """Move jobs on until cancelled. The step under way is finished then, so that no copy is left in doubt."""
-        while True:
-            step = asyncio.create_task(self._step())
-            try:
-                pause = await asyncio.shield(step)
-            except asyncio.CancelledError:
-                await asyncio.wait([step], timeout=_LAST_STEP)
-                await self._release()
-                raise
-            await asyncio.sleep(pause)
+        try:
+            while True:
+                step = asyncio.create_task(self._step())
+                try:
+                    pause = await asyncio.shield(step)
+                except asyncio.CancelledError:
+                    await asyncio.wait([step], timeout=_LAST_STEP)
+                    raise
+                await asyncio.sleep(pause)
+        finally:
+            await self._release()
 
     async def close(self) -> None:
         """Close the connections. Raises BrokerUnavailableError."""

@@ -15,6 +15,7 @@ _PAGE = 5_000
 _BATCH = 500  # items; the driver's default, 16 MB an answer, is many times that in memory
 _FINAL = [str(state) for state in ItemState if state not in {ItemState.WAITING, *ON_ITS_WAY}]
 _OUTCOMES = [str(state) for state in (ItemState.RESOLVED, ItemState.FAILED_AGAIN, ItemState.NOT_SENT)]
+_FIRST_SENT_FIRST = [("sent_at", ASCENDING), ("_id", ASCENDING)]
 _OLDEST_FIRST = [("at", ASCENDING), ("letter", ASCENDING)]
 
 
@@ -54,7 +55,7 @@ class MongoReplayItems:
         if job_id is not None:
             which["job"] = job_id
         with store_errors():
-            async for document in self._collection.find(which).sort("_id").limit(limit).batch_size(_BATCH):
+            async for document in self._collection.find(which).sort(_FIRST_SENT_FIRST).limit(limit).batch_size(_BATCH):
                 yield _item_from(document)
 
     async def canaries(self, job_id: str, *, canary_round: int) -> Sequence[ReplayItem]:

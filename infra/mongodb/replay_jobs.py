@@ -16,6 +16,7 @@ from worker.domain.selection import DeadLetterState, Selection
 
 _QUEUE = "orders.dlq"  # one job at a time for a queue, and there is one queue
 _TRIES = 5
+_RUNNING = [str(state) for state in RUNNING]
 
 
 class MongoReplayJobs:
@@ -58,9 +59,9 @@ class MongoReplayJobs:
             cursor = self._collection.find().sort("created_at", DESCENDING).limit(limit)
             return [_job_from(document) async for document in cursor]
 
-    async def move(self, job: ReplayJob, *, expected: JobState) -> bool:
-        """Store the job's new state, if the stored one is still `expected`."""
-        which = {"_id": job.id, "state": str(expected)}
+    async def move(self, job: ReplayJob, *, expected: ReplayJob) -> bool:
+        """Store the job's new state, if the stored one is as expected."""
+        which = {"_id": job.id, "state": str(expected.state), "state_since": expected.state_since}
         with store_errors():
             try:
                 moved = await self._collection.update_one(which, {"$set": _document(job)})
@@ -69,9 +70,9 @@ class MongoReplayJobs:
         return bool(moved.matched_count)
 
     async def note(self, job_id: str, note: str | None) -> None:
-        """Store what the job waits for just now."""
+        """Store what a running job waits for just now."""
         with store_errors():
-            await self._collection.update_one({"_id": job_id}, {"$set": {"note": note}})
+            await self._collection.update_one({"_id": job_id, "state": {"$in": _RUNNING}}, {"$set": {"note": note}})
 
     async def hold(self, runner: str, *, seconds: float) -> ReplayJob | None:
         """Take or keep the job that is running, for so long by the store's clock."""
@@ -79,7 +80,7 @@ class MongoReplayJobs:
         until = {"$add": ["$$NOW", round(seconds * 1000)]}
         with store_errors():
             held = await self._collection.find_one_and_update(
-                {"active": True, "state": {"$in": [str(state) for state in RUNNING]}, **free},
+                {"active": True, "state": {"$in": _RUNNING}, **free},
                 [{"$set": {"runner": runner, "runner_until": until}}],
                 return_document=ReturnDocument.AFTER,
             )

@@ -1,6 +1,7 @@
 """Publishing the copies of a replay, to exchanges that a message's headers name."""
 
 import asyncio
+import time
 
 from aio_pika.exceptions import ChannelNotFoundEntity
 
@@ -9,6 +10,7 @@ from infra.rabbitmq.publisher import ConfirmedPublisher
 from worker.domain.errors import PublishError, UnroutableError
 
 _TIMEOUT = 15.0
+_LOOK_AGAIN_AFTER = 5.0
 
 
 class ReplayPublisher:
@@ -23,7 +25,8 @@ class ReplayPublisher:
         self._url = url
         self._name = name
         self._publisher = ConfirmedPublisher(url, name=name)
-        self._exists: dict[str, bool] = {"": True}
+        self._exists = {""}
+        self._missing_until: dict[str, float] = {}
         self._looking = asyncio.Lock()
 
     async def publish_copy(
@@ -51,10 +54,15 @@ class ReplayPublisher:
         await self._publisher.close()
 
     async def _has(self, exchange: str) -> bool:
+        """Return whether the exchange exists; one that was missing a few seconds ago is missing still."""
         async with self._looking:
-            if exchange not in self._exists:
-                self._exists[exchange] = await self._look(exchange)
-        return self._exists[exchange]
+            if exchange in self._exists or time.monotonic() < self._missing_until.get(exchange, 0.0):
+                return exchange in self._exists
+            if await self._look(exchange):
+                self._exists.add(exchange)
+            else:
+                self._missing_until[exchange] = time.monotonic() + _LOOK_AGAIN_AFTER
+        return exchange in self._exists
 
     async def _look(self, exchange: str) -> bool:
         # On a connection of its own: the answer "no" closes the channel, and there are few exchanges to ask for.

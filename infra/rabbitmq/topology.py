@@ -8,10 +8,8 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from infra.rabbitmq.connection import broker_errors, connect
-from worker.domain.dead_letter import DeadLetterRecord
 from worker.domain.delivery_notice import NOTICE_EXCHANGE, NOTICE_KEY, NOTICE_QUEUE
 from worker.domain.errors import TopologyMismatchError
-from worker.domain.replay import Origin
 from worker.domain.retry import DEFAULT_DELAYS, Delay
 
 ORDERS_EXCHANGE = "orders"
@@ -72,12 +70,6 @@ def queue_of(exchange: str, routing_key: str) -> str | None:
     if (exchange, routing_key) == (NOTICE_EXCHANGE, NOTICE_KEY):
         return NOTICE_QUEUE
     return None
-
-
-def default_origin(letter: DeadLetterRecord) -> Origin:
-    """Return where a replay sends a letter of which nobody noted where it came from."""
-    del letter
-    return Origin(ORDERS_EXCHANGE, PLACED_KEY)
 
 
 class Topology:

@@ -286,7 +286,7 @@ async def test_a_copy_that_nobody_takes_is_overdue_and_counted_when_it_is_taken_
     job = await start(system, "--all", "--canary", "0", "--rate", "50", "--start-rate", "50")
     late = await reaches(system, job, "done")
     assert (late["on_its_way"], late["overdue"]) == (1, 1)
-    assert late["because"] == "1 copies have no outcome yet: they are overdue"
+    assert late["because"] == "it ended with 1 copies overdue: they had no outcome yet"
     await system.start_worker(*OTHERS)
     await system.shipped("o-1")
     await eventually(lambda: system.db.replay_items.find_one({"job": job["id"]})["state"] == "resolved")  # type: ignore[index]

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 import pty
-import signal
 import subprocess
 import sys
 import uuid
@@ -26,11 +25,10 @@ from infra.mongodb.store import MongoStore
 from infra.rabbitmq.topology import WORK_QUEUE, Topology
 from tests.conftest import Broker, Mongo
 from tests.support.letters import a_letter
-from tests.support.system import PROJECT, System, eventually
+from tests.support.system import PROJECT
 from worker.cli.dead_letters import dead_letters
 from worker.domain.dead_letter import DeadLetterRecord
-from worker.domain.replay import IN_FLIGHT
-from worker.domain.selection import DeadLetterState, Selection
+from worker.domain.selection import DeadLetterState
 from worker.domain.shipment import Shipment
 
 OPEN, REPLAYING, RESOLVED = DeadLetterState.OPEN, DeadLetterState.REPLAYING, DeadLetterState.RESOLVED
@@ -318,56 +316,13 @@ async def test_an_export_that_cannot_be_written_fails(desk: Desk, tmp_path: Path
     assert "cannot write" in answer.err
 
 
-# replay
-
-
-async def test_a_replay_sends_the_letter_to_its_queue_and_says_how_to_follow_it(desk: Desk) -> None:
-    letter = a_letter(headers={"x-tenant": "acme", "x-death": [{"reason": "expired"}], "attempt": 4})
-    await desk.put(letter)
-    done = await desk.run("replay", letter.id[:13], "--by", "anna")
-    assert done.code == 0
-    assert "logistics dead-letters list --state replaying" in done.text
-    (copy,) = await desk.copies()
-    stored = await desk.stored(letter)
-    assert (copy.body, copy.routing_key, copy.exchange) == (letter.body, "order.placed", "orders")
-    assert copy.delivery_mode == aio_pika.DeliveryMode.PERSISTENT
-    assert (copy.headers["dead_letter_id"], copy.headers["replay_id"]) == (letter.id, stored.replay_id)
-    assert (copy.headers["x-tenant"], copy.headers["attempt"]) == ("acme", 0)
-    assert "x-death" not in copy.headers
-    assert (stored.state, stored.history[-1].by) == (REPLAYING, "anna")
-
-
-async def test_who_replays_is_a_setting_or_the_user_of_the_system(desk: Desk) -> None:
-    letters = [a_letter(), a_letter()]
-    await desk.put(*letters)
-    await desk.run("replay", letters[0].id, LOGISTICS_OPERATOR="ben")
-    await desk.run("replay", letters[1].id, LOGNAME="carla")
-    assert [(await desk.stored(letter)).history[-1].by for letter in letters] == ["ben", "carla"]
-
-
-async def test_a_dry_run_tells_what_would_go_out_and_sends_nothing(desk: Desk) -> None:
-    letters = [a_letter(reason="malformed"), a_letter(), a_letter(), a_letter(state=RESOLVED)]
-    await desk.put(*letters)
-    shown = await desk.run("replay", "--all", "--dry-run")
-    assert shown.code == 0
-    assert "To be replayed: 3 (2 supplier_rejected, 1 malformed)" in shown.text
-    assert "Left alone: 1 resolved" in shown.text
-    planned = (await desk.run("replay", "--all", "--dry-run", "--json")).json
-    assert (planned["dry_run"], planned["would_replay"], planned["left_alone"]) == (True, 3, {"resolved": 1})
-    assert planned["by_reason"] == {"supplier_rejected": 2, "malformed": 1}
-    assert await desk.copies() == []
-    assert await desk.state(letters[0]) is OPEN
+# wrong use and servers that are away
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["replay"],
-        ["replay", "--state", "open"],
-        ["replay", "--all", "--reason", "malformed"],
-        ["replay", "--all", "some-id"],
-        ["replay", "--all", "--wait", "soon"],
-        ["replay", "--reason", "no-such-reason"],
+        ["list", "--reason", "no-such-reason"],
         ["list", "--since", "yesterday"],
         ["list", "--since", "1h", "--until", "2h"],
         ["list", "--page", "0"],
@@ -382,135 +337,11 @@ def test_wrong_use_is_told_before_anything_is_done(arguments: list[str]) -> None
     assert "Error: " in answer.stderr
 
 
-@pytest.mark.parametrize("command", ["list", "show", "groups", "export", "replay"])
+@pytest.mark.parametrize("command", ["list", "show", "groups", "export"])
 def test_every_command_explains_itself_with_examples(command: str) -> None:
     answer = CliRunner().invoke(dead_letters, [command, "--help"])
     assert answer.exit_code == 0
     assert f"  logistics dead-letters {command}" in answer.output.partition("Examples:")[2]
-
-
-async def test_more_than_one_letter_needs_a_yes_where_nobody_can_be_asked(desk: Desk) -> None:
-    letters = [a_letter(), a_letter()]
-    await desk.put(*letters)
-    refused = await desk.run("replay", "--all")
-    assert refused.code == 2
-    assert "--yes" in refused.err
-    done = await desk.run("replay", "--all", "--yes", "--json")
-    assert done.code == 0
-    assert (done.json["sent"], done.json["dry_run"]) == (2, False)
-    assert {letter["id"] for letter in done.json["letters"]} == {letter.id for letter in letters}
-    assert len(await desk.copies()) == 2
-
-
-async def test_on_a_terminal_the_operator_is_asked(desk: Desk) -> None:
-    letters = [a_letter(), a_letter()]
-    await desk.put(*letters)
-    code, shown = await asyncio.to_thread(run_on_terminal, desk.environment, "replay", "--all", answer=b"n\n")
-    assert code == 1
-    assert "To be replayed: 2" in shown
-    assert await desk.state(letters[0]) is OPEN
-    code, shown = await asyncio.to_thread(run_on_terminal, desk.environment, "replay", "--all", answer=b"y\n")
-    assert code == 0
-    assert await desk.state(letters[0]) is REPLAYING
-
-
-async def test_a_letter_that_cannot_be_routed_stays_open_and_the_others_go_out(desk: Desk) -> None:
-    lost = a_letter(origin_routing_key="nobody.listens")
-    gone = a_letter(origin_exchange="gone")
-    odd = a_letter(origin_exchange="no name for an exchange!")
-    good = [a_letter() for _ in range(30)]
-    await desk.put(lost, gone, odd, *good)
-    done = await desk.run("replay", "--all", "--yes", "--json")
-    assert done.code == 1
-    assert (done.json["sent"], done.json["failed"], done.json["stopped"]) == (30, 3, None)
-    whys = {letter["id"]: letter["why"] for letter in done.json["letters"] if letter["result"] == "failed"}
-    assert whys[lost.id] == "no queue is bound to the exchange 'orders' for 'nobody.listens'"
-    assert whys[gone.id] == "the exchange 'gone' does not exist"
-    assert "cannot be published to" in whys[odd.id]
-    assert [await desk.state(letter) for letter in (lost, gone, odd)] == [OPEN] * 3
-    assert len(await desk.copies()) == 30
-
-
-async def test_a_named_letter_that_is_not_open_is_left_alone_and_told(desk: Desk) -> None:
-    letter = a_letter(state=RESOLVED)
-    await desk.put(letter)
-    answer = await desk.run("replay", letter.id)
-    assert answer.code == 1
-    assert "Left alone: 1 resolved" in answer.text
-    assert await desk.copies() == []
-
-
-async def test_a_replay_of_nothing_is_no_failure(desk: Desk) -> None:
-    answer = await desk.run("replay", "--all", "--json")
-    assert (answer.code, answer.json["sent"]) == (0, 0)
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How many letters are in which state."""
-
-    open: int
-    replaying: int
-
-
-async def counts(desk: Desk) -> Counts:
-    by_state = await desk.store.count_by("state", Selection())
-    return Counts(by_state.get("open", 0), by_state.get("replaying", 0))
-
-
-async def replay_many_and_stop(desk: Desk, how: signal.Signals) -> tuple[int, dict[str, Any] | None]:
-    """Replay a thousand letters, send the program a signal in the middle; return its exit code and report."""
-    letters = [a_letter() for _ in range(1000)]
-    await asyncio.gather(*(desk.store.insert(letter) for letter in letters))
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "worker", "dead-letters", "replay", "--all", "--yes", "--json"),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd=PROJECT,
-        env=_environment(desk.environment),
-    )
-
-    async def is_under_way() -> bool:
-        return (await counts(desk)).replaying > 30
-
-    await eventually(is_under_way)
-    process.send_signal(how)
-    out, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, json.loads(out) if out else None
-
-
-async def test_ctrl_c_finishes_what_is_in_flight_and_reports_it(desk: Desk) -> None:
-    code, report = await replay_many_and_stop(desk, signal.SIGINT)
-    assert code == 1
-    assert report is not None
-    assert report["stopped"] == "it was interrupted"
-    assert (report["sent"] + report["not_tried"], report["unknown"]) == (1000, 0)
-    assert await counts(desk) == Counts(report["not_tried"], report["sent"])
-    assert len(await desk.copies()) == report["sent"]
-
-
-async def test_a_replay_that_is_killed_leaves_no_letter_behind(desk: Desk) -> None:
-    code, _ = await replay_many_and_stop(desk, signal.SIGKILL)
-    assert code == -signal.SIGKILL
-    before = await counts(desk)
-    copies = {str(copy.headers["dead_letter_id"]) for copy in await desk.copies()}
-    later = datetime.now(UTC) + timedelta(minutes=1)
-    reopened = await desk.store.reopen_abandoned(claimed_before=later, now=later)
-    assert reopened <= IN_FLIGHT
-    assert await counts(desk) == Counts(before.open + reopened, before.replaying - reopened)
-    # Every letter is open, or its copy is in the queue; some may be both, which is harmless.
-    assert {letter.id async for letter in desk.store.search(Selection(state=REPLAYING), limit=2000)} <= copies
-
-
-async def test_without_a_broker_nothing_is_claimed(desk: Desk) -> None:
-    letter = a_letter()
-    await desk.put(letter)
-    answer = await desk.run("replay", letter.id, LOGISTICS_AMQP_URL="amqp://guest:guest@127.0.0.1:1/")
-    assert answer.code == 1
-    assert answer.err.startswith("logistics: RabbitMQ is not reachable")
-    assert await desk.stored(letter) == letter
 
 
 async def test_without_a_store_the_command_fails_with_one_line(desk: Desk) -> None:
@@ -524,30 +355,3 @@ async def test_without_a_setting_the_command_is_wrong_use(desk: Desk) -> None:
     answer = await run({}, "list")
     assert answer.code == 2
     assert "LOGISTICS_MONGODB_URI is not set" in answer.err
-
-
-async def test_waiting_tells_what_shipped_and_what_failed_again(system: System) -> None:
-    system.supplier.change(rules=[{"match": "*", "refuse": True}])
-    await system.start_worker()
-    for order in ("GOOD", "BAD", "BROKEN"):
-        await system.publish_order(order)
-    await eventually(lambda: len(system.letters(state="open")) == 3)
-    system.supplier.change(rules=[{"match": "BAD", "refuse": True}])
-    done = await run(system.environment(), "replay", "--all", "--yes", "--wait", "20s", "--json")
-    assert done.code == 1
-    assert (done.json["resolved"], done.json["failed_again"], done.json["on_its_way"]) == (2, 1, 0)
-    (bad,) = system.letters(state="open")
-    assert (bad["order_id"], bad["replay_count"]) == ("BAD", 1)
-    system.supplier.change(rules=[])
-    again = await run(system.environment(), "replay", str(bad["_id"]), "--wait", "20s")
-    assert again.code == 0, again.text
-    assert again.text.splitlines()[3].split() == ["resolved", "1"]
-    assert system.letters(state="resolved", order_id="BAD")
-
-
-async def test_waiting_ends_with_the_time_that_was_given(desk: Desk) -> None:
-    letter = a_letter()
-    await desk.put(letter)
-    done = await desk.run("replay", letter.id, "--wait", "300ms", "--json")
-    assert (done.code, done.json["on_its_way"]) == (0, 1)
-    assert done.json["letters"][0]["outcome"] == "on_its_way"

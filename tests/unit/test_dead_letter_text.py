@@ -10,8 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
-from worker.cli.dead_letter_replay_views import print_plan, print_report
-from worker.domain.replay_report import PlannedGroup, Replayed, ReplayPlan, ReplayReport, ReplayResult
 
 from tests.support.letters import NOW, a_letter
 from worker.cli.dead_letter_edit_views import print_edit
@@ -21,13 +19,17 @@ from worker.cli.dead_letter_text import ago, body_lines, expires, short_duration
 from worker.cli.dead_letter_view import print_letter
 from worker.cli.dead_letter_views import groups_table, list_table
 from worker.cli.output import json_text, plain
+from worker.cli.replay_picture import picture
+from worker.cli.replay_views import print_letters, print_list, print_plan, print_progress
 from worker.domain.dead_letter import DeadLetterRecord, LetterEvent
 from worker.domain.edit import Edit
 from worker.domain.letter_story import ReplayEnd, ReplayStory, timeline
 from worker.domain.letter_version import LetterVersion
 from worker.domain.letter_view import LetterView
 from worker.domain.replay import Origin
-from worker.domain.selection import DeadLetterGroup
+from worker.domain.replay_job import ItemState, JobState, ReplayItem, ReplayJob, ReplayOptions, ReplayTally
+from worker.domain.replay_jobs import ReplayPlan, ReplayProgress
+from worker.domain.selection import DeadLetterGroup, Selection
 from worker.domain.shipment import HistoryEvent
 
 HOSTILE = "\x1b[2J\x1b]0;title\x07\r\b\x9b31m\u202egnp\u2028[red]x[/red][/]\x7f\ud800\x00"
@@ -157,19 +159,31 @@ def hostile_view(letter: DeadLetterRecord) -> LetterView:
     return LetterView(replace(letter, version=1), None, [version], [story, failed], timeline(letter, None, [letter]))
 
 
+def hostile_progress(options: ReplayOptions) -> ReplayProgress:
+    selection = Selection(ids=(HOSTILE,), reason=HOSTILE, group=HOSTILE, order_id=HOSTILE, trace_id=HOSTILE)
+    state = JobState.STOPPED
+    job = ReplayJob("0badc0de", state, selection, options, HOSTILE, HOSTILE, NOW, NOW, total=1, because=HOSTILE)
+    return ReplayProgress(
+        replace(job, note=HOSTILE), ReplayTally({ItemState.FAILED_AGAIN: 1}), rate=0.0, all_sent_at=None, arrived=1
+    )
+
+
 def test_nothing_in_a_letter_moves_the_cursor_or_is_read_as_markup() -> None:
     letter = hostile_letter()
     group = DeadLetterGroup(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1, NOW, NOW, letter.id)
-    plan = ReplayPlan(("x",), (PlannedGroup(HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1),), {})
-    report = ReplayReport((Replayed("x", ReplayResult.FAILED, why=HOSTILE),), stopped=HOSTILE)
+    options = ReplayOptions(target=Origin(HOSTILE, HOSTILE))
+    item = ReplayItem("0badc0de", letter.id, size=1, state=ItemState.FAILED_AGAIN, why=HOSTILE)
     ids = {letter.id: letter.id}
     shown = [
         rendered(lambda out: out.print(list_table([letter], ids, NOW, wide=True))),
         rendered(lambda out: out.print(groups_table([group], ids, NOW, wide=True))),
         rendered(lambda out: print_letter(out, hostile_view(letter), NOW)),
         rendered(lambda out: print_edit(out, Edit(a_letter(), letter, Origin(HOSTILE, HOSTILE)))),
-        rendered(lambda out: print_plan(out, plan)),
-        rendered(lambda out: print_report(out, plan, report)),
+        rendered(lambda out: print_plan(out, ReplayPlan([group], {}), options)),
+        rendered(lambda out: print_progress(out, hostile_progress(options))),
+        rendered(lambda out: print_list(out, [hostile_progress(options)])),
+        rendered(lambda out: print_letters(out, [item])),
+        rendered(lambda out: out.print(picture(hostile_progress(options)))),
     ]
     assert all(map(moves_nothing, shown))
     assert "[red]x[/red][/]" in shown[2]

@@ -107,7 +107,7 @@ class ItemState(StrEnum):
     SENT = "sent"
     """The broker has its copy; no outcome yet."""
     IN_DOUBT = "in_doubt"
-    """Nobody knows whether the broker has its copy: it is not sent again before that is known."""
+    """It is being sent, or whoever sent it died over that: it is not sent again before more is known."""
     RESOLVED = "resolved"
     FAILED_AGAIN = "failed_again"
     """The same dead letter is open again."""

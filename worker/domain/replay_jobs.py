@@ -17,6 +17,7 @@ from worker.domain.selection import DeadLetterGroup, DeadLetterState, Selection
 from worker.domain.selection_words import in_words
 
 _CANDIDATES = 10
+_A_MOMENT = timedelta(milliseconds=1)  # times are stored in milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class ReplayProgress:
     all_sent_at: datetime | None
     """When the last letter will have gone out, where that can be told."""
     arrived: int
-    """Open letters that match, too, but were dead-lettered after the job began: they are left alone."""
+    """Open letters that match, too, but were dead-lettered while the job ran: they are left alone."""
 
 
 class ReplayJobs:
@@ -164,11 +165,15 @@ class ReplayJobs:
         return ReplayProgress(job, tally, rate, expected_end(job, tally, now=now), await self._arrived(job))
 
     async def _arrived(self, job: ReplayJob) -> int:
-        if job.is_over or job.selection.ids:
+        if job.selection.ids:
             return 0
-        newer = job.created_at + timedelta(milliseconds=1)  # times are stored in milliseconds
-        since = max(newer, job.selection.since) if job.selection.since is not None else newer
-        return await self._letters.count(replace(job.selection, since=since, not_of_job=job.id))
+        since = max(job.created_at + _A_MOMENT, job.selection.since or job.created_at)
+        until = job.selection.until
+        if job.finished_at is not None:
+            until = min(until or job.finished_at, job.finished_at)
+        if until is not None and since >= until:
+            return 0
+        return await self._letters.count(replace(job.selection, since=since, until=until, not_of_job=job.id))
 
     async def _change(self, job_id: str, verb: str, allowed: frozenset[JobState], *, by: str, why: str) -> ReplayJob:
         async with self._audit.recorded(f"replay.{verb}", who=by, why=why, what=f"job {job_id}", job_id=job_id):
@@ -177,7 +182,7 @@ class ReplayJobs:
                 if job.state not in allowed:
                     raise JobConflictError(f"the replay job {job.id} is {job.state}: it cannot {verb} now")
                 changed = _changed(job, verb, by=by, why=why, now=self._clock())
-                if await self._jobs.move(changed, expected=job.state):
+                if await self._jobs.move(changed, expected=job):
                     return changed
 
     async def _get(self, job_id: str) -> ReplayJob:

@@ -26,8 +26,16 @@ def outcome_of(item: ReplayItem, letter: DeadLetterRecord, *, now: datetime) -> 
         )
     if letter.state is DeadLetterState.REPLAYING and letter.replay_id == item.replay_id:
         return None
+    refused = next((event for event in events if event.event == "not_sent"), None)
+    if refused is not None:
+        return replace(item, state=ItemState.NOT_SENT, ended_at=now, why=refused.note)
     who = next((f" by {event.by}" for event in reversed(letter.history) if event.event == "given_up" and event.by), "")
     return replace(item, state=ItemState.TAKEN_BACK, ended_at=now, why=f"the letter was taken back{who}")
+
+
+def was_claimed(item: ReplayItem, letter: DeadLetterRecord) -> bool:
+    """Return whether the letter has been in this replay; without that no copy can have gone out."""
+    return letter.replay_id == item.replay_id or any(event.replay_id == item.replay_id for event in letter.history)
 
 
 def was_taken(item: ReplayItem, letter: DeadLetterRecord) -> bool:

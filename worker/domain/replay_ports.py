@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from worker.domain.dead_letter import DeadLetterRecord
-from worker.domain.replay_job import ItemState, JobState, ReplayItem, ReplayJob, ReplayTally
+from worker.domain.replay_job import ItemState, ReplayItem, ReplayJob, ReplayTally
 
 
 class IReplayJobs(Protocol):
@@ -28,15 +28,16 @@ class IReplayJobs(Protocol):
         """Return the newest jobs, newest first."""
         ...
 
-    async def move(self, job: ReplayJob, *, expected: JobState) -> bool:
-        """Store the job's new state, if the stored one is still `expected`; False, and nothing stored, when not.
+    async def move(self, job: ReplayJob, *, expected: ReplayJob) -> bool:
+        """Store the job's new state, if the stored one is still in the state of `expected`, and since the same time.
 
-        Raises JobConflictError when the new state is an active one and another job is active.
+        False, and nothing stored, when not: a runner that was out for a while must not go on where it once was. Raises
+        JobConflictError when the new state is an active one and another job is active.
         """
         ...
 
     async def note(self, job_id: str, note: str | None) -> None:
-        """Store what the job waits for just now."""
+        """Store what a running job waits for just now; of any other nothing is stored."""
         ...
 
     async def hold(self, runner: str, *, seconds: float) -> ReplayJob | None:

@@ -146,22 +146,28 @@ class ReplayRunner:
         await self._settling.settle(job)
         now = self._clock()
         tally = await self._items.tally(job.id, overdue_before=now - timedelta(seconds=job.options.overdue_after))
+        if tally.of(ItemState.WAITING):  # a runner died before it had claimed them
+            await self._move(job, JobState.RAMP)
+            return 0.0
         if tally.on_its_way > tally.overdue:
             await self._note(job, f"waits for {tally.on_its_way:,} outcomes")
             return _LOOK_EVERY
-        overdue = f"{tally.overdue:,} copies have no outcome yet: they are overdue" if tally.overdue else None
+        overdue = f"it ended with {tally.overdue:,} copies overdue: they had no outcome yet" if tally.overdue else None
         await self._end(job, JobState.DONE, because=overdue)
         return 0.0
 
     def _letters_allowed(self, job: ReplayJob) -> int:
-        """Return how many letters may go out now; what was not used earlier is worth one wave at most."""
+        """Return how many letters may go out now; what was not used earlier is worth a second's at most."""
         now, ramped = self._monotonic(), (self._clock() - job.state_since).total_seconds()
-        self._allowance += rate_at(job.options, ramped) * min(now - self._paced_at, 1.0)
-        self._allowance = min(self._allowance, MAX_WAVE)
+        rate = rate_at(job.options, ramped)
+        self._allowance += rate * min(now - self._paced_at, 1.0)
+        self._allowance = min(self._allowance, max(rate, 1.0), MAX_WAVE)
         self._paced_at = now
         return int(self._allowance)
 
     async def _send(self, job: ReplayJob, wave: Sequence[ReplayItem]) -> None:
+        now = self._clock()
+        await self._items.record([replace(item, state=ItemState.IN_DOUBT, sent_at=now) for item in wave])
         await self._items.record(await self._sender.send(job, wave))
 
     async def _note(self, job: ReplayJob, note: str | None) -> None:
@@ -173,9 +179,9 @@ class ReplayRunner:
         now = self._clock()
         finished_at = now if state is JobState.DONE else None
         moved = replace(job, state=state, state_since=now, because=because, note=None, finished_at=finished_at)
-        done = await self._jobs.move(moved, expected=job.state)
+        done = await self._jobs.move(moved, expected=job)
         if done:
-            self._allowance, self._next_look = 0.0, 0.0
+            self._allowance, self._paced_at, self._next_look = 0.0, self._monotonic(), 0.0
             _log.info("replay.moved", job=job.id, state=str(state), total=job.total, because=because)
         return done
 

@@ -1,7 +1,8 @@
 """Sending the letters of a job, a wave at a time: claim them, publish their copies, note what the broker confirmed.
 
-A process may die between any two of these. What it leaves is told apart by the next one: a letter that is not claimed
-was not sent; one whose confirm is noted was; any other is in doubt, and is not sent again on suspicion.
+A process may die between any two of these. So the items are stored as in doubt before anything is done with their
+letters, whatever becomes of their job then; and what a dead process leaves is told apart by the next one: a letter that
+was not claimed was not sent; one whose confirm is noted was; any other is in doubt, and not sent again on suspicion.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from worker.domain.errors import BrokerUnavailableError, PublishError
 from worker.domain.ports import IReplayPublisher
 from worker.domain.replay import Origin, origin_of, replay_headers
 from worker.domain.replay_job import ItemState, ReplayItem, ReplayJob
-from worker.domain.replay_outcome import outcome_of
+from worker.domain.replay_outcome import outcome_of, was_claimed
 from worker.domain.replay_ports import Claim, IReplayClaims
 from worker.domain.selection import DeadLetterState
 from worker.domain.shipment import describe_error
@@ -33,18 +34,21 @@ class ReplaySender:
         *,
         claims: IReplayClaims,
         publisher: IReplayPublisher,
-        default_origin: Callable[[DeadLetterRecord], Origin],
+        default_origin: Origin,
+        publish_timeout: float,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        """`default_origin`: where a letter goes whose origin nobody noted."""
+        """`default_origin`: where a letter goes whose origin nobody noted. `publish_timeout`: seconds after which a
+        copy is given up as in doubt, so that none can arrive when it has been looked for already."""
         self._claims = claims
         self._publisher = publisher
         self._default_origin = default_origin
+        self._publish_timeout = publish_timeout
         self._clock = clock
 
     def target_of(self, job: ReplayJob, letter: DeadLetterRecord) -> Origin:
         """Return where a letter's copy goes."""
-        return job.options.target or origin_of(letter, default=self._default_origin(letter))
+        return job.options.target or origin_of(letter, default=self._default_origin)
 
     async def send(self, job: ReplayJob, items: Sequence[ReplayItem]) -> list[ReplayItem]:
         """Send waiting items. Raises StoreUnavailableError: they may be sent, and the next call finds out."""
@@ -76,13 +80,17 @@ class ReplaySender:
         target = self.target_of(job, letter)
         now = self._clock()
         try:
-            await self._publisher.publish_copy(
-                exchange=target.exchange,
-                routing_key=target.routing_key,
-                body=letter.body,
-                headers=replay_headers(letter, replay_id=item.replay_id, origin=target),
-                message_id=str(uuid.uuid4()),
-            )
+            async with asyncio.timeout(self._publish_timeout):
+                await self._publisher.publish_copy(
+                    exchange=target.exchange,
+                    routing_key=target.routing_key,
+                    body=letter.body,
+                    headers=replay_headers(letter, replay_id=item.replay_id, origin=target),
+                    message_id=str(uuid.uuid4()),
+                )
+        except TimeoutError:
+            why = f"the broker did not confirm it within {self._publish_timeout:g} s"
+            return replace(item, state=ItemState.IN_DOUBT, sent_at=now, why=why)
         except BrokerUnavailableError as error:
             return replace(item, state=ItemState.IN_DOUBT, sent_at=now, why=str(error))
         except PublishError as error:
@@ -97,7 +105,7 @@ class ReplaySender:
         if claim is None:
             return replace(item, state=ItemState.SKIPPED, ended_at=now, why="the dead letter was deleted")
         letter = claim.letter
-        if letter.replay_id == item.replay_id:  # an earlier runner of this job had claimed it
+        if was_claimed(item, letter):  # by an earlier runner of this job
             ended = outcome_of(item, letter, now=now)
             state = ItemState.SENT if claim.confirmed else ItemState.IN_DOUBT
             return ended or replace(item, state=state, sent_at=item.sent_at or now)

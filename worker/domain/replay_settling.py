@@ -8,10 +8,11 @@ from datetime import datetime
 from worker.domain.core import utc_now
 from worker.domain.dead_letter import DeadLetterRecord
 from worker.domain.log import StructuredLogger
-from worker.domain.replay_job import ItemState, ReplayItem, ReplayJob
-from worker.domain.replay_outcome import outcome_of, was_taken
+from worker.domain.replay import Origin
+from worker.domain.replay_job import ON_ITS_WAY, ItemState, ReplayItem, ReplayJob
+from worker.domain.replay_outcome import outcome_of, was_claimed, was_taken
 from worker.domain.replay_ports import IReplayClaims, IReplayItems, IWaiting
-from worker.domain.replay_sender import ReplaySender
+from worker.domain.replay_sender import MAX_WAVE, ReplaySender, wave_of
 
 _PAGE = 500
 _EVERYTHING = 2**31 - 1
@@ -45,23 +46,25 @@ class ReplaySettling:
         self._grace = grace
         self._clock = clock
         self._monotonic = monotonic
+        self._unclaimed_since: dict[str, float] = {}
         self._doubted_since: dict[str, float] = {}
         self._seen_empty: dict[str, float] = {}
 
     async def settle(self, job: ReplayJob | None) -> int:
         """Store the outcomes there are, of a job or (None) of every job; return how many copies are still out.
 
-        In doubt, only a job's own copies are looked into and sent again. Raises StoreUnavailableError and
+        In doubt, only a job's own copies are looked for and sent again. Raises StoreUnavailableError and
         BrokerUnavailableError.
         """
         left = 0
+        waiting: dict[Origin, int | None] = {}
         async for page in _in_pages(self._items.on_their_way(job.id if job is not None else None, limit=_EVERYTHING)):
             sent = [item for item in page if item.state is ItemState.SENT]
             in_doubt = [item for item in page if item.state is ItemState.IN_DOUBT]
             news = await self._outcomes(sent)
-            news += await self._look_into(job, in_doubt)
+            news += await self._look_into(job, in_doubt, waiting)
             await self._items.record(news)
-            left += len(page) - sum(item.ended_at is not None for item in news)
+            left += len(page) - sum(item.state not in ON_ITS_WAY for item in news)
         return left
 
     async def _outcomes(self, sent: Sequence[ReplayItem]) -> list[ReplayItem]:
@@ -70,7 +73,9 @@ class ReplaySettling:
         found = [outcome_of(item, letters[item.letter_id], now=now) for item in sent if item.letter_id in letters]
         return [item for item in found if item is not None]
 
-    async def _look_into(self, job: ReplayJob | None, in_doubt: Sequence[ReplayItem]) -> list[ReplayItem]:
+    async def _look_into(
+        self, job: ReplayJob | None, in_doubt: Sequence[ReplayItem], waiting: dict[Origin, int | None]
+    ) -> list[ReplayItem]:
         if not in_doubt:
             return []
         letters = {letter.id: letter for letter in await self._claims.look(_ids(in_doubt), settled_only=False)}
@@ -78,16 +83,19 @@ class ReplaySettling:
         lost: list[ReplayItem] = []
         for item in in_doubt:
             letter = letters.get(item.letter_id)
-            known = self._what_is_known(item, letter)
-            if known is not None:
+            if letter is not None and not was_claimed(item, letter):
+                if job is not None or self._is_stale(item):
+                    news.append(_not_begun(item))
+            elif (known := self._what_is_known(item, letter)) is not None:
                 news.append(known)
-            elif job is not None and letter is not None and await self._is_lost(job, item, letter):
+            elif job is not None and letter is not None and await self._is_lost(job, item, letter, waiting):
                 lost.append(item)
-        for item in (*news, *lost):
+        wave = wave_of(lost, letters=MAX_WAVE)
+        for item in (*news, *wave):
             self._forget(item)
-        if job is not None and lost:
-            _log.warning("replay.sent_again", job=job.id, count=len(lost), why="their copies never arrived")
-            news += await self._sender.send_again(job, lost)
+        if job is not None and wave:
+            _log.warning("replay.sent_again", job=job.id, count=len(wave), why="their copies never arrived")
+            news += await self._sender.send_again(job, wave)
         return news
 
     def _what_is_known(self, item: ReplayItem, letter: DeadLetterRecord | None) -> ReplayItem | None:
@@ -98,7 +106,14 @@ class ReplaySettling:
             return outcome_of(item, letter, now=now) or replace(item, state=ItemState.SENT, why=None)
         return outcome_of(item, letter, now=now)
 
-    async def _is_lost(self, job: ReplayJob, item: ReplayItem, letter: DeadLetterRecord) -> bool:
+    def _is_stale(self, item: ReplayItem) -> bool:
+        """Whether another runner, if it lives, would have claimed the letter by now."""
+        now = self._monotonic()
+        return now - self._unclaimed_since.setdefault(item.letter_id, now) >= self._grace
+
+    async def _is_lost(
+        self, job: ReplayJob, item: ReplayItem, letter: DeadLetterRecord, waiting: dict[Origin, int | None]
+    ) -> bool:
         """Whether nothing can be left of the copy: first seen missing in its queue, then given time to show up."""
         now = self._monotonic()
         if now - self._doubted_since.setdefault(item.letter_id, now) < self._grace:
@@ -107,13 +122,19 @@ class ReplaySettling:
         if seen_empty is not None:
             return now - seen_empty >= self._grace
         target = self._sender.target_of(job, letter)
-        if await self._waiting.waiting_at(target.exchange, target.routing_key) == 0:
+        if target not in waiting:
+            waiting[target] = await self._waiting.waiting_at(target.exchange, target.routing_key)
+        if waiting[target] == 0:
             self._seen_empty[item.letter_id] = now
         return False
 
     def _forget(self, item: ReplayItem) -> None:
-        self._doubted_since.pop(item.letter_id, None)
-        self._seen_empty.pop(item.letter_id, None)
+        for since in (self._unclaimed_since, self._doubted_since, self._seen_empty):
+            since.pop(item.letter_id, None)
+
+
+def _not_begun(item: ReplayItem) -> ReplayItem:
+    return replace(item, state=ItemState.WAITING, round=0, sent_at=None, why=None)
 
 
 async def _in_pages(items: AsyncIterator[ReplayItem]) -> AsyncIterator[list[ReplayItem]]:
