@@ -28,7 +28,9 @@ class MongoReplayItems:
 
     async def select(self, job: ReplayJob, *, after: str | None) -> str | None:
         """Write down a page of the letters the job is about; no letter passes through this process."""
-        matching: Document = {"$and": [selection_filter(job.selection), {"dead_lettered_at": {"$lte": job.created_at}}]}
+        matching: Document = {
+            "$and": [selection_filter(job.selection), {"dead_lettered_at": {"$lte": job.takes_until}}]
+        }
         if after is not None:
             matching["$and"].append(_beyond(after, "$gt"))
         with store_errors():

@@ -106,6 +106,7 @@ def _document(job: ReplayJob) -> Document:
         "by": job.by,
         "why": job.why,
         "created_at": job.created_at,
+        "cutoff": job.cutoff,
         "total": job.total,
         "resumes_as": None if job.resumes_as is None else str(job.resumes_as),
         "round": job.round,

@@ -145,7 +145,7 @@ class FakeReplayItems:
         found = [
             letter
             for letter in self.dead_letters.letters.values()
-            if _matches(letter, job.selection) and letter.dead_lettered_at <= job.created_at
+            if _matches(letter, job.selection) and letter.dead_lettered_at <= job.takes_until
         ]
         found = sorted(found, key=_place)
         page = [letter for letter in found if after is None or _place(letter) > after][: self.page]

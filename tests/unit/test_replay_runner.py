@@ -556,7 +556,7 @@ async def test_what_a_job_does_by_itself_is_in_the_audit_log_under_the_worker_s_
     await room.run()
     entries = [(entry.action, entry.who, entry.result, entry.count) for entry in room.audit_log.all]
     assert entries == [
-        ("replay.start", "anna", "done", None),
+        ("replay.start", "anna", "done", 3),
         ("replay.stopped", "worker w-1", "done", 3),
         ("replay.resume", "anna", "done", None),
         ("replay.done", "worker w-1", "done", 3),

@@ -75,8 +75,9 @@ class ReplayJob:
     by: str
     why: str
     created_at: datetime
-    """Letters that were dead-lettered later are not part of it."""
     state_since: datetime
+    cutoff: datetime | None = None
+    """Letters dead-lettered later are not part of it: the newest there was when it was started, by whatever clock."""
     total: int | None = None
     """Letters it is about; None while they are selected."""
     resumes_as: JobState | None = None
@@ -92,6 +93,11 @@ class ReplayJob:
     """The worker that moves it on."""
     runner_until: datetime | None = None
     """Until when that worker holds it, by the store's clock."""
+
+    @property
+    def takes_until(self) -> datetime:
+        """The moment after which a letter is too new for it."""
+        return self.cutoff or self.created_at
 
     @property
     def is_over(self) -> bool:

@@ -100,22 +100,26 @@ class ReplayJobs:
     async def start(self, selection: Selection, options: ReplayOptions, *, by: str, why: str) -> ReplayJob:
         """Store a new job; a worker begins with it at once.
 
-        Only letters that are open now are part of it. Raises JobConflictError when another job is active.
+        Only letters that are open now are part of it: the newest of them, not this host's clock, says what "now" is.
+        Raises JobConflictError when another job is active.
         """
         now = self._clock()
+        open_ones = replace(selection, state=DeadLetterState.OPEN)
+        groups = await self._letters.groups(open_ones)
         job = ReplayJob(
             id=self._new_id(),
             state=JobState.SELECTING,
-            selection=replace(selection, state=DeadLetterState.OPEN),
+            selection=open_ones,
             options=options,
             by=by,
             why=why,
             created_at=now,
             state_since=now,
+            cutoff=max((group.last_seen for group in groups), default=now),
         )
         async with self._audit.recorded(
             "replay.start", who=by, why=why, what=f"job {job.id}: {in_words(selection)}", job_id=job.id
-        ):
+        ) as recording:
             active = await self._jobs.add(job)
             if active is not None:
                 raise JobConflictError(
@@ -123,6 +127,7 @@ class ReplayJobs:
                     f"time. Wait for it ('logistics replay show {active.id} --follow'), or 'logistics replay cancel "
                     f"{active.id}'"
                 )
+            recording.count = sum(group.count for group in groups)
         return job
 
     async def pause(self, job_id: str, *, by: str, why: str = "") -> ReplayJob:
@@ -167,7 +172,7 @@ class ReplayJobs:
     async def _arrived(self, job: ReplayJob) -> int:
         if job.selection.ids:
             return 0
-        since = max(job.created_at + _A_MOMENT, job.selection.since or job.created_at)
+        since = max(job.takes_until + _A_MOMENT, job.selection.since or job.takes_until)
         until = job.selection.until
         if job.finished_at is not None:
             until = min(until or job.finished_at, job.finished_at)
