@@ -204,10 +204,6 @@ async def test_a_copy_that_cannot_be_routed_leaves_the_letter_open_with_its_edit
     assert "Not sent: the exchange 'gone' does not exist" in refused.text
     stored = await desk.stored(letter)
     assert (stored.state, stored.version, json.loads(stored.body)["destination"]) == (OPEN, 1, "Bergen")
-    done = await desk.run("replay", letter.id)
-    assert done.code == 0
-    (copy,) = await desk.copies()
-    assert copy.body == stored.body
 
 
 async def test_without_a_broker_nothing_is_claimed_by_an_edit(desk: Desk) -> None:
@@ -306,7 +302,7 @@ async def test_an_edited_copy_that_fails_again_is_the_same_letter_with_both_bodi
     original = await run(system.environment(), "show", letter["_id"], "--raw", "--version", "0")
     assert original.out == bytes(letter["body"])
     system.supplier.change(rules=[])
-    shipped = await run(system.environment(), "replay", letter["_id"], "--wait", "20s")
+    shipped = await run(system.environment(), "replay", letter["_id"], "--why", "mended", "--wait", "20s")
     assert shipped.code == 0, shipped.text
     await eventually(lambda: system.letters()[0]["state"] == "resolved")
     assert (system.shipment("A-1") or {})["destination"] == "Bergen"
