@@ -44,7 +44,7 @@ def circuit_in_words(worker: WorkerView) -> str:
 
 def counted(number: int, thing: str) -> str:
     """Return `1 worker` or `2 workers`."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
 def listed(counts: Mapping[str, int]) -> str:

@@ -143,9 +143,9 @@ async def before(system: System, step: str) -> None:
 async def looked(system: System, typed: list[Typed]) -> None:
     del system
     status, groups, hours = typed
-    assert "5000 dead letters open" in status.words
+    assert "5,000 dead letters open" in status.words
     assert "5,000 dead letters in 6 groups" in groups.words
-    assert "5,000" in hours.words
+    assert "5,000 dead letters in" in hours.words
 
 
 async def understood(system: System, typed: list[Typed]) -> None:

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 
 from infra.mongodb.audit_log import MongoAuditLog
 from worker.cli.dead_letter_filters import Time, Utf8Text
 from worker.cli.dead_letter_store import open_store
 from worker.cli.dead_letter_text import at
-from worker.cli.dead_letter_views import console, open_table
+from worker.cli.dead_letter_views import console, is_wide, open_table
 from worker.cli.output import plain, print_json
 from worker.domain.audit_entry import AuditEntry
 from worker.settings import load_settings
@@ -61,6 +63,10 @@ def _print(entries: Sequence[AuditEntry]) -> None:
     if not entries:
         out.print(Text("Nothing that matches was done."))
         return
+    if not is_wide(out):
+        for entry in entries:
+            _print_in_lines(out, entry)
+        return
     table = open_table("when", "who", "action", "how many", "what and why")
     for entry in entries:
         table.add_row(
@@ -71,6 +77,13 @@ def _print(entries: Sequence[AuditEntry]) -> None:
             Text(_what_and_why(entry)),
         )
     out.print(table)
+
+
+def _print_in_lines(out: Console, entry: AuditEntry) -> None:
+    """Print an entry where a table has no room: a line of facts, and below it what and why."""
+    how_many = f"  {entry.count:,}" if entry.count is not None else ""
+    out.print(Text.assemble(f"{at(entry.at)}  ", (plain(entry.who), "bold"), f"  {plain(entry.action)}{how_many}"))
+    out.print(Padding(Text(_what_and_why(entry), overflow="fold"), (0, 0, 0, 4)))
 
 
 def _what_and_why(entry: AuditEntry) -> str:

@@ -22,6 +22,7 @@ from worker.cli.replay import start as start_replay
 from worker.domain.letter_versions import LetterVersions
 from worker.domain.letter_view import LetterViews
 from worker.domain.selection import DeadLetterGroup, DeadLetterState, Selection
+from worker.overview_words import counted
 from worker.settings import load_settings
 
 _MAX_LIMIT = 10_000
@@ -188,7 +189,7 @@ async def _hours(selection: Selection, *, as_json: bool) -> None:
     out = views.console()
     if found:
         out.print(views.hours_table(found))
-    out.print(Text(f"{sum(hour.count for hour in found):,} dead letters in {len(found):,} hours"))
+    out.print(Text(f"{counted(sum(hour.count for hour in found), 'dead letter')} in {counted(len(found), 'hour')}"))
 
 
 def _print_names(names: Iterable[str]) -> None:
