@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 from pymongo import ASCENDING, DESCENDING, IndexModel, WriteConcern
 from pymongo.errors import (
@@ -27,6 +28,7 @@ Collection = AsyncIOMotorCollection[Document]
 _SAFE = WriteConcern(w="majority", j=True)
 # Codes that say "not now": not primary, stepping down, shutting down, a majority not reached in time, ….
 _NOT_NOW = frozenset({6, 7, 64, 89, 91, 189, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436})
+_INDEX_TIMEOUT = 600.0
 _REFUSED = frozenset({13, 18})  # unauthorized, authentication failed
 
 _BY_STATE, _BY_GROUP, _BY_REASON = ("state", ASCENDING), ("fingerprint", ASCENDING), ("reason", ASCENDING)
@@ -109,8 +111,11 @@ class MongoStore:
             return {"version": build["version"], "replica_set": hello.get("setName")}
 
     async def ensure_indexes(self, *names: str) -> None:
-        """Create the indexes that are missing, of these collections or of all. Raises StoreUnavailableError."""
-        with store_errors():
+        """Create the indexes that are missing, of these collections or of all. Raises StoreUnavailableError.
+
+        Making one of a full collection may take minutes; given up half-way, it would begin anew at every start.
+        """
+        with store_errors(), pymongo.timeout(_INDEX_TIMEOUT):
             for name, indexes in _INDEXES.items():
                 if not names or name in names:
                     await self._database[name].create_indexes(indexes)

@@ -162,6 +162,18 @@ async def test_groups_are_made_of_the_index_alone_and_read_no_letter(full: Full,
     assert not stages & {"COLLSCAN", "FETCH"}
 
 
+async def test_the_indexes_of_a_full_store_are_made_however_long_that_takes(full: Full) -> None:
+    with MongoClient[dict[str, Any]](full.uri) as client:
+        client[full.database].dead_letters.drop_indexes()
+    hurried = MongoStore(full.uri, database=full.database, timeout=0.3)
+    try:
+        started = time.perf_counter()
+        await hurried.ensure_indexes("dead_letters")
+        assert time.perf_counter() - started > 0.3, "it has to take longer than one operation may, to tell anything"
+    finally:
+        hurried.close()
+
+
 async def test_the_pages_of_a_job_s_letters_are_found_by_an_index(store: MongoStore) -> None:
     which = {"$and": [selection_filter(OPEN), {"dead_lettered_at": {"$lte": BEGAN + timedelta(days=9)}}]}
     cursor = store.collection("dead_letters").find(which, {"dead_lettered_at": True})
