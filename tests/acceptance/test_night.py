@@ -223,7 +223,7 @@ async def the_edited_shipped(system: System, typed: list[Typed]) -> None:
 async def all_is_told(system: System, typed: list[Typed]) -> None:
     del system
     groups, jobs, audit, status = typed
-    assert "599 dead letters in 1 groups" in groups.words
+    assert "599 dead letters in 1 group" in groups.words
     assert jobs.words.count("done") == 6
     for action in ("replay.start", "replay.stopped", "replay.resume", "replay.cancel", "discard", "restore", "edit"):
         assert action in audit.output

@@ -42,7 +42,7 @@ def expires(time: datetime, now: datetime) -> str:
     """Return in how long a discarded letter goes: whole days when there are two or more, else hours or minutes."""
     seconds = int((time - now).total_seconds())
     if seconds >= 2 * 86400:
-        return f"expires in {seconds // 86400} days"
+        return f"expires in {round(seconds / 86400)} days"
     if seconds >= 2 * 3600:
         return f"expires in {seconds // 3600} hours"
     return f"expires in {seconds // 60} min" if seconds >= 60 else "expires now"

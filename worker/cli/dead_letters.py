@@ -119,7 +119,7 @@ def groups(*, selection: Selection, quiet: bool, as_json: bool) -> None:
 
 
 @dead_letters.command("hours")
-@selecting(default_state=None)
+@selecting(default_state=DeadLetterState.OPEN)
 @_json_option
 def hours(*, selection: Selection, as_json: bool) -> None:
     """Count dead letters by the hour (UTC) in which they were dead-lettered last: when did it begin, is it over?
@@ -221,7 +221,7 @@ async def _groups(selection: Selection, *, quiet: bool, as_json: bool) -> None:
 def _how_many(found: Sequence[DeadLetterGroup]) -> str:
     if not found:
         return "No dead letters match."
-    return f"{sum(group.count for group in found):,} dead letters in {len(found):,} groups"
+    return f"{counted(sum(group.count for group in found), 'dead letter')} in {counted(len(found), 'group')}"
 
 
 async def _written_ids(store: Letters, ids: list[str], *, whole: bool) -> dict[str, str]:

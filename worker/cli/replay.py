@@ -20,7 +20,7 @@ from worker.cli.replay_store import Desk, open_desk
 from worker.domain.errors import JobConflictError
 from worker.domain.replay_job import ReplayJob, ReplayOptions
 from worker.domain.replay_jobs import ReplayPlan, ReplayProgress
-from worker.domain.selection import Selection
+from worker.domain.selection import DeadLetterState, Selection
 from worker.settings import Settings, load_settings
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
@@ -153,6 +153,8 @@ def _check_use(ids: tuple[str, ...], selection: Selection, *, everything: bool, 
         raise click.UsageError("say which: IDs, filters such as --group or --since, or --all")
     if named and everything:
         raise click.UsageError("--all means all: it goes with neither IDs nor filters")
+    if selection.state not in {None, DeadLetterState.OPEN}:
+        raise click.UsageError(f"only open dead letters are replayed: --state {selection.state} leaves none")
     if not dry_run and not (why or "").strip():
         raise click.UsageError("say why, for the audit log: --why 'supplier fixed at 03:10'")
 

@@ -103,4 +103,4 @@ def _pace(progress: ReplayProgress) -> str:
     if not progress.rate or progress.all_sent_at is None:
         return ""
     left = span(max((progress.all_sent_at - datetime.now(UTC)).total_seconds(), 0.0))
-    return f"{progress.rate:.0f} a second, all sent in {left}"
+    return f"{progress.rate:.1f} a second, all sent in {left}"

@@ -181,8 +181,12 @@ def _print_hints(out: Console, progress: ReplayProgress) -> None:
         )
     if job.state is JobState.STOPPED:
         out.print(Text(f"When the cause is gone: logistics replay resume {job.id}; to give up: … cancel {job.id}"))
+    if job.state is JobState.PAUSED:
+        out.print(Text(f"To go on: logistics replay resume {job.id}; to end it: … cancel {job.id}"))
     if tally.of(ItemState.FAILED_AGAIN, ItemState.NOT_SENT):
         out.print(Text(f"Which ones: logistics replay show {job.id} --letters"))
+        if job.is_over:
+            out.print(Text("They are open again, and go into a new job: logistics replay start ID --why …"))
     if tally.overdue:
         out.print(
             Text(

@@ -20,7 +20,7 @@ def field_value(text: str) -> Any:
 def with_fields(body: bytes, fields: Mapping[str, Any]) -> bytes:
     """Return the JSON object with these fields set; a dotted path names a field within fields (`address.city`).
 
-    Numbers keep their digits, objects on the way to a new field are made. Raises EditRefusedError when the body is no
+    The body itself when they have these values already. Numbers keep their digits, objects on the way to a new field are made. Raises EditRefusedError when the body is no
     JSON object, has a key twice, or a path leads through something that is no object.
     """
     token = uuid.uuid4().hex
@@ -34,8 +34,11 @@ def with_fields(body: bytes, fields: Mapping[str, Any]) -> bytes:
         raise EditRefusedError(f"no field can be set, the body is not JSON ({error}): give it whole") from None
     if not isinstance(document, dict):
         raise EditRefusedError("no field can be set, the body is JSON but not an object: give it whole")
+    before = json.dumps(document)
     for path, value in fields.items():
         _set(document, path, value)
+    if json.dumps(document) == before:
+        return body  # byte for byte: nothing was changed
     try:
         text = json.dumps(document, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:  # half a character, which JSON has only as an escape

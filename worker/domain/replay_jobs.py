@@ -124,8 +124,7 @@ class ReplayJobs:
             if active is not None:
                 raise JobConflictError(
                     f"the replay job {active.id} of {active.by} is active ({active.state}; {active.why}): one at a "
-                    f"time. Wait for it ('logistics replay show {active.id} --follow'), or 'logistics replay cancel "
-                    f"{active.id}'"
+                    f"time. {_way_out(active)}"
                 )
             recording.count = sum(group.count for group in groups)
         return job
@@ -185,7 +184,9 @@ class ReplayJobs:
             while True:
                 job = await self._get(job_id)
                 if job.state not in allowed:
-                    raise JobConflictError(f"the replay job {job.id} is {job.state}: it cannot {verb} now")
+                    raise JobConflictError(
+                        f"the replay job {job.id} is {job.state}: it cannot {verb} now. {_way_out(job)}"
+                    )
                 changed = _changed(job, verb, by=by, why=why, now=self._clock())
                 if await self._jobs.move(changed, expected=job):
                     return changed
@@ -195,6 +196,15 @@ class ReplayJobs:
         if job is None:
             raise NotFoundError(f"there is no replay job {job_id!r}")
         return job
+
+
+def _way_out(job: ReplayJob) -> str:
+    """Return what can be done about a job, as it is."""
+    if job.is_over:
+        return "What is still open goes into a new job: 'logistics replay start'"
+    if job.state in RESUMABLE:
+        return f"'logistics replay resume {job.id}' goes on with it, '… cancel {job.id}' ends it"
+    return f"'logistics replay show {job.id} --follow' waits for it, '… cancel {job.id}' ends it"
 
 
 def _changed(job: ReplayJob, verb: str, *, by: str, why: str, now: datetime) -> ReplayJob:

@@ -45,9 +45,9 @@ def seconds_for(options: ReplayOptions, letters: float, *, after: float = 0.0) -
 def expected_end(job: ReplayJob, tally: ReplayTally, *, now: datetime) -> datetime | None:
     """Return when the last letter will have gone out, at the planned pace; None where nothing says."""
     waiting = tally.of(ItemState.WAITING)
-    if job.state not in {JobState.CANARY, JobState.RAMP} or job.total is None:
-        return None
-    ramped = (now - job.state_since).total_seconds() if job.state is JobState.RAMP else 0.0
+    if job.state is not JobState.RAMP or job.total is None:
+        return None  # what comes after a canary is known when its outcome is
+    ramped = (now - job.state_since).total_seconds()
     return now + timedelta(seconds=seconds_for(job.options, waiting, after=ramped)) if waiting else now
 
 
