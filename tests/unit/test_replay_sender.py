@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from tests.support.fake_replays import Wire
 from tests.support.fakes import Copy
-from tests.support.replay_room import FAST, Room, letters
+from tests.support.letters import a_letter
+from tests.support.replay_room import FAST, ORDERS, Room, letters
 from worker.domain.errors import BrokerUnavailableError, PublishError
-from worker.domain.replay_job import CANCELLABLE, RUNNING, ItemState, JobState, ReplayItem
-from worker.domain.replay_sender import MAX_WAVE, wave_of
+from worker.domain.replay import Origin
+from worker.domain.replay_job import CANCELLABLE, RUNNING, ItemState, JobState, ReplayItem, ReplayJob
+from worker.domain.replay_sender import MAX_WAVE, ReplaySender, wave_of
 from worker.domain.selection import DeadLetterState
 
 OPTIONS = replace(FAST, stop_share=1.0)
@@ -255,3 +257,113 @@ def test_a_wave_is_bounded_by_letters_and_bytes_but_never_empty() -> None:
     assert [item.letter_id for item in wave_of([*small[:2], *large], letters=5)] == ["0", "1", "0"]
     assert len(wave_of([replace(large[0], size=10**9)], letters=3)) == 1
     assert wave_of([], letters=3) == []
+
+
+# What one call finds that another has begun
+
+
+def the_sender(room: Room) -> ReplaySender:
+    return ReplaySender(
+        claims=room.claims, publisher=room.broker, default_origin=ORDERS, publish_timeout=0.05, clock=room.time.clock
+    )
+
+
+async def a_waiting_item(room: Room) -> tuple[ReplayJob, ReplayItem]:
+    job = await room.start(OPTIONS)
+    await room.items.select(job, after=None)
+    [item] = await room.items.next_waiting(job.id, limit=2)
+    return job, item
+
+
+async def test_a_copy_is_its_letter_byte_for_byte_with_ids_of_its_own_and_who_and_why_are_noted() -> None:
+    room = Room(a_letter(body=b'{"order_id": "A-1",\n "x": 1.10}', origin_routing_key="order.placed.eu"))
+    job, item = await a_waiting_item(room)
+    [sent] = await the_sender(room).send(job, [item])
+    [copy] = room.broker.copies
+    [letter] = room.letters.letters.values()
+    assert (copy.exchange, copy.routing_key, copy.body) == ("orders", "order.placed.eu", letter.body)
+    assert (copy.headers["dead_letter_id"], copy.headers["replay_id"]) == (letter.id, item.replay_id)
+    assert copy.message_id not in {letter.id, item.replay_id}
+    assert (sent.state, sent.sent_at) == (ItemState.SENT, room.time.now)
+    assert (letter.state, letter.replay_id, letter.job_id) == (DeadLetterState.REPLAYING, item.replay_id, job.id)
+    assert (letter.history[-1].event, letter.history[-1].by, letter.history[-1].job_id) == ("replayed", "anna", job.id)
+
+
+async def test_a_redirected_job_sends_elsewhere_and_the_letter_tells_where() -> None:
+    room = Room(a_letter())
+    job, item = await a_waiting_item(room)
+    job = replace(job, options=replace(job.options, target=Origin("orders-v2", "order.moved")))
+    await the_sender(room).send(job, [item])
+    [copy] = room.broker.copies
+    [letter] = room.letters.letters.values()
+    assert (copy.exchange, copy.routing_key) == ("orders-v2", "order.moved")
+    assert (copy.headers["origin_exchange"], copy.headers["origin_routing_key"]) == ("orders-v2", "order.moved")
+    assert letter.history[-1].note == "to exchange 'orders-v2', routing key 'order.moved'"
+
+
+async def test_a_letter_that_another_runner_has_claimed_is_in_doubt_and_known_as_sent_when_that_is_noted() -> None:
+    room = Room(a_letter())
+    job, item = await a_waiting_item(room)
+    await room.claims.claim({item.letter_id: item.replay_id}, job_id=job.id, by="anna", now=room.time.now)
+    [doubtful] = await the_sender(room).send(job, [item])
+    await room.claims.confirm({item.letter_id: item.replay_id}, now=room.time.now)
+    [known] = await the_sender(room).send(job, [item])
+    assert (doubtful.state, known.state) == (ItemState.IN_DOUBT, ItemState.SENT)
+    assert room.broker.copies == []
+
+
+async def test_a_letter_that_has_been_through_this_very_replay_is_not_sent_again() -> None:
+    room = Room(a_letter())
+    room.fate = lambda _: False
+    job, item = await a_waiting_item(room)
+    await the_sender(room).send(job, [item])
+    await room.work()
+    [again] = await the_sender(room).send(job, [item])
+    assert (again.state, len(room.broker.copies)) == (ItemState.FAILED_AGAIN, 1)
+
+
+@pytest.mark.parametrize(
+    ("state", "why"),
+    [
+        (DeadLetterState.DISCARDED, "it is discarded already"),
+        (DeadLetterState.RESOLVED, "it is resolved already"),
+        (DeadLetterState.REPLAYING, "it is replaying already"),
+        (None, "the dead letter was deleted"),
+    ],
+)
+async def test_a_letter_that_is_not_open_any_more_is_skipped_with_the_reason(
+    state: DeadLetterState | None, why: str
+) -> None:
+    room = Room(a_letter())
+    job, item = await a_waiting_item(room)
+    letter = room.letters.letters.pop(item.letter_id)
+    if state is not None:
+        room.letters.letters[letter.id] = replace(letter, state=state)
+    [skipped] = await the_sender(room).send(job, [item])
+    assert (skipped.state, skipped.why, room.broker.copies) == (ItemState.SKIPPED, why, [])
+
+
+async def test_a_broker_that_is_silent_for_too_long_leaves_a_copy_in_doubt() -> None:
+    room = Room(a_letter())
+    job, item = await a_waiting_item(room)
+
+    async def silent(name: str) -> None:
+        if name == "publish:after":
+            await asyncio.sleep(10)
+
+    room.wire.at = silent
+    [doubtful] = await the_sender(room).send(job, [item])
+    assert (doubtful.state, doubtful.why) == (ItemState.IN_DOUBT, "the broker did not confirm it within 0.05 s")
+    assert room.with_state(DeadLetterState.REPLAYING) == [item.letter_id]
+
+
+async def test_letters_that_nobody_claimed_are_sent_although_everything_was_thought_to_be_out() -> None:
+    room = Room(*letters(3))
+    job = await room.start(OPTIONS)
+    await room.items.select(job, after=None)
+    waiting = await room.items.next_waiting(job.id, limit=3)
+    await room.items.record([replace(item, state=ItemState.IN_DOUBT, sent_at=room.time.now) for item in waiting])
+    await room.jobs.move(replace(job, state=JobState.SETTLING, total=3), expected=job)
+    await room.run()
+    assert (room.state(), await room.counts()) == (JobState.DONE, {ItemState.RESOLVED: 3})
+    assert set(room.copies().values()) == {1}
