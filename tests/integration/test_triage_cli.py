@@ -28,11 +28,11 @@ async def test_a_letter_is_discarded_shows_when_it_goes_and_is_restored(desk: De
     letter, other = a_letter(), a_letter()
     await desk.put(letter, other)
     done = await desk.run("discard", letter.id[:13], *WHY, "--by", "anna")
-    assert (done.code, done.text) == (0, "Discarded: 1; expires in 13 days\n")
+    assert (done.code, done.text) == (0, "Discarded: 1; expires in 14 days\n")
     listed = await desk.run("list", "--state", "discarded")
-    assert "expires in 13 days" in listed.text.splitlines()[1]
+    assert "expires in 14 days" in listed.text.splitlines()[1]
     shown = (await desk.run("show", letter.id)).text
-    assert "discarded, expires in 13 days" in shown
+    assert "discarded, expires in 14 days" in shown
     assert "by anna · test orders" in shown
     assert await desk.state(other) is OPEN
     done = await desk.run("restore", letter.id, "--why", "was real", "--by", "ben")

@@ -212,7 +212,8 @@ def test_header_values_that_json_has_no_room_for_become_text() -> None:
 @pytest.mark.parametrize(
     ("left", "text"),
     [
-        (timedelta(days=14) - timedelta(seconds=1), "expires in 13 days"),
+        (timedelta(days=14) - timedelta(seconds=1), "expires in 14 days"),
+        (timedelta(days=13, hours=6), "expires in 13 days"),
         (timedelta(days=2), "expires in 2 days"),
         (timedelta(hours=47), "expires in 47 hours"),
         (timedelta(minutes=119), "expires in 119 min"),

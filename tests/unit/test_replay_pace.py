@@ -80,9 +80,8 @@ def a_job(state: JobState, **fields: Any) -> ReplayJob:
     return replace(job, **fields)
 
 
-@pytest.mark.parametrize("state", [JobState.CANARY, JobState.RAMP])
-def test_the_end_of_sending_is_expected_at_the_planned_pace(state: JobState) -> None:
-    tally = ReplayTally({ItemState.WAITING: 50})
+def test_the_end_of_sending_is_expected_at_the_planned_pace() -> None:
+    state, tally = JobState.RAMP, ReplayTally({ItemState.WAITING: 50})
     end = expected_end(a_job(state), tally, now=NOW)
     assert end is not None
     assert (end - NOW).total_seconds() == pytest.approx(5.0, abs=0.01)
@@ -90,7 +89,14 @@ def test_the_end_of_sending_is_expected_at_the_planned_pace(state: JobState) -> 
 
 
 @pytest.mark.parametrize(
-    "job", [a_job(JobState.PAUSED), a_job(JobState.STOPPED), a_job(JobState.DONE), a_job(JobState.RAMP, total=None)]
+    "job",
+    [
+        a_job(JobState.CANARY),
+        a_job(JobState.PAUSED),
+        a_job(JobState.STOPPED),
+        a_job(JobState.DONE),
+        a_job(JobState.RAMP, total=None),
+    ],
 )
 def test_where_nothing_says_when_no_end_is_expected(job: ReplayJob) -> None:
     assert expected_end(job, ReplayTally({ItemState.WAITING: 50}), now=NOW) is None

@@ -20,8 +20,9 @@ def field_value(text: str) -> Any:
 def with_fields(body: bytes, fields: Mapping[str, Any]) -> bytes:
     """Return the JSON object with these fields set; a dotted path names a field within fields (`address.city`).
 
-    The body itself when they have these values already. Numbers keep their digits, objects on the way to a new field are made. Raises EditRefusedError when the body is no
-    JSON object, has a key twice, or a path leads through something that is no object.
+    The body itself, byte for byte, when they have these values already. Numbers keep their digits, objects on the way
+    to a new field are made. Raises EditRefusedError when the body is no JSON object, has a key twice, or a path leads
+    through something that is no object.
     """
     token = uuid.uuid4().hex
 
