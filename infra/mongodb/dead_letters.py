@@ -31,12 +31,16 @@ class MongoDeadLetters(MongoDeadLetterSearch):
     async def insert(self, letter: DeadLetterRecord) -> DeadLetterRecord | None:
         """Store the letter unless it is there; return the one that was."""
         document = await self._document(letter)
-        with store_errors():
-            try:
-                inserted = await self._commits.write(InsertOne({"_id": letter.id, **document, "revision": 0}))
-            except DuplicateKeyError:
-                inserted = False
-        return None if inserted else await self.get(letter.id)
+        while True:
+            with store_errors():
+                try:
+                    await self._commits.write(InsertOne({"_id": letter.id, **document, "revision": 0}))
+                except DuplicateKeyError:
+                    existing = await self.get(letter.id)
+                    if existing is not None:
+                        return existing  # else it was a discarded one that has expired this very moment
+                else:
+                    return None
 
     async def replace(self, letter: DeadLetterRecord, *, expected: DeadLetterRecord) -> bool:
         """Store `letter` in place of `expected`, if that is still what is stored."""

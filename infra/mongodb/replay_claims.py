@@ -39,7 +39,8 @@ class MongoReplayClaims:
                 "job_id": job_id,
                 "replay": {"claimed_at": now, "confirmed_at": None, "taken_at": None, "mark": mark},
             }
-            which = {"_id": letter_id, "state": _OPEN, "replay_id": {"$ne": replay_id}}
+            before = {"replay_id": {"$ne": replay_id}, "history.replay_id": {"$ne": replay_id}}
+            which = {"_id": letter_id, "state": _OPEN, **before}
             updates.append(UpdateOne(which, _change(claimed, event)))
         await self._write(updates)
         return await self._found(replays, mark)

@@ -36,8 +36,15 @@ class GatheredAcks:
             channel = message.channel
         except BROKER_ERRORS:
             return
-        if message.delivery_tag is not None:
-            await self._channels.setdefault(channel, _ChannelAcks()).settle(channel, message.delivery_tag, requeue)
+        if message.delivery_tag is not None and not channel.is_closed:
+            await self._acks_of(channel).settle(channel, message.delivery_tag, requeue)
+
+    def _acks_of(self, channel: AbstractChannel) -> "_ChannelAcks":
+        acks = self._channels.get(channel)
+        if acks is None:
+            acks = self._channels[channel] = _ChannelAcks()
+            channel.closing.add_done_callback(acks.forget)  # else whoever waits behind a gap would wait for ever
+        return acks
 
 
 class _ChannelAcks:
@@ -55,13 +62,17 @@ class _ChannelAcks:
             self._sending = asyncio.create_task(self._send(channel))
         await settled.told
 
+    def forget(self, *_: object) -> None:
+        """Let everybody go: the channel is gone, and with it what they wait for."""
+        _release(self._done.values())
+
     async def _send(self, channel: AbstractChannel) -> None:
         try:
             while self._next in self._done:
                 await self._send_run(channel)
         except BROKER_ERRORS as error:
             _log.debug("settlement.late", error=str(error))
-            _release(self._done.values())  # the channel is gone, and with it what they wait for
+            self.forget()
         finally:
             self._sending = None
 

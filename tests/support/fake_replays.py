@@ -222,7 +222,9 @@ class FakeReplayClaims:
         fresh = set()
         for letter_id, replay_id in replays.items():
             letter = self._letters.get(letter_id)
-            if letter is None or letter.state is not DeadLetterState.OPEN or letter.replay_id == replay_id:
+            if letter is None or letter.state is not DeadLetterState.OPEN:
+                continue
+            if replay_id in {letter.replay_id, *(event.replay_id for event in letter.history)}:
                 continue
             event = LetterEvent(at=now, event="replayed", replay_id=replay_id, by=by, note=note, job_id=job_id)
             self._change(letter_id, event, state=DeadLetterState.REPLAYING)

@@ -611,3 +611,54 @@ async def test_letters_of_one_selection_and_no_others_are_sent() -> None:
     sent: list[DeadLetterRecord] = [room.letters.letters[letter_id] for letter_id in room.copies()]
     assert {letter.fingerprint for letter in sent} == {"fff"}
     assert len(sent) == 3
+
+
+async def test_a_copy_in_doubt_that_comes_back_into_its_queue_is_not_sent_again() -> None:
+    """A worker took it while the store was away, could not note that, and put it off: for a while it is nowhere."""
+    room = Room(*letters(1))
+    room.busy = True
+    answers = iter([BrokerUnavailableError("the connection broke")])
+
+    async def fail(at: str) -> None:
+        if at == "publish:after" and (error := next(answers, None)) is not None:
+            raise error
+
+    room.wire.at = fail
+    await room.start(replace(FAST, canary=0))
+    await room.run(until=lambda: len(room.broker.copies) == 1)
+    away, room.broker.ready[:] = list(room.broker.ready), []
+    await room.run_for(GRACE * 1.5)
+    room.broker.ready.extend(away)
+    await room.run_for(GRACE * 4)
+    assert len(room.broker.copies) == 1, "it waits in its queue, for everybody to see"
+    room.busy = False
+    await room.run()
+    assert await room.counts() == {RESOLVED: 1}
+
+
+async def test_what_was_seen_of_a_copy_before_a_server_went_away_is_seen_anew() -> None:
+    room = Room(*letters(1))
+    room.busy = True
+    broken = iter([BrokerUnavailableError("the connection broke")])
+    away = False
+
+    async def fail(at: str) -> None:
+        if at == "publish:after" and (error := next(broken, None)) is not None:
+            raise error
+        if at == "hold:before" and away:
+            raise StoreUnavailableError("MongoDB does not answer")
+
+    room.wire.at = fail
+    await room.start(replace(FAST, canary=0))
+    await room.run(until=lambda: len(room.broker.copies) == 1)
+    room.broker.ready.clear()
+    await room.run_for(GRACE * 1.5)
+    away = True
+    with pytest.raises(StoreUnavailableError):
+        await room.runner.step()
+    room.time.pass_by(GRACE * 5)
+    away = False
+    await room.run_for(GRACE * 0.9)
+    assert len(room.broker.copies) == 1, "no news from a store that was away is no news"
+    await room.run_for(GRACE * 3)
+    assert len(room.broker.copies) == 2, "and then it is known to be lost"

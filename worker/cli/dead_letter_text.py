@@ -39,7 +39,7 @@ def short_duration(duration: timedelta) -> str:
 
 
 def expires(time: datetime, now: datetime) -> str:
-    """Return in how long a discarded letter goes: to the nearest day when there are two or more, else hours or minutes."""
+    """Return in how long a discarded letter goes: to the nearest day from two on, else in hours or minutes."""
     seconds = int((time - now).total_seconds())
     if seconds >= 2 * 86400:
         return f"expires in {round(seconds / 86400)} days"

@@ -95,11 +95,13 @@ class DeadLetterRecord:
 
         The body stays this letter's own: an edited copy carries the body that was stored when it went out. A replay
         that failed reopens the letter and is counted. A copy that fails while the letter is open refreshes
-        it. A failure that is new after the letter was resolved or discarded opens it again: nothing is swept away.
+        it. A failure that is new after the letter was resolved opens it again, and any after it was discarded: a
+        publisher may use a message id twice, and a discarded letter goes for good one day.
         """
-        if set(failure.filed) <= set(self.filed):
+        known = set(failure.filed) <= set(self.filed)
+        if known and self.state is not DeadLetterState.DISCARDED:
             return self
-        replayed = failure.replay_id is not None and failure.replay_id == self.replay_id
+        replayed = not known and failure.replay_id is not None and failure.replay_id == self.replay_id
         event = replace(failure.history[-1], event="failed_again", replay_id=failure.replay_id)
         if replayed:
             event = replace(event, job_id=self.job_id)
@@ -114,7 +116,7 @@ class DeadLetterRecord:
             job_id=self.job_id,
             version=self.version,
             published_at=self.published_at or failure.published_at,
-            filed=(*self.filed, *failure.filed)[-_MAX_FILED:],
+            filed=tuple(dict.fromkeys((*self.filed, *failure.filed)))[-_MAX_FILED:],
             history=(*self.history, event)[-_MAX_HISTORY:],
             revision=self.revision,
         )

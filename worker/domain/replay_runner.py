@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from worker.domain.audit import Audit
 from worker.domain.core import utc_now
-from worker.domain.errors import JobConflictError
+from worker.domain.errors import BrokerUnavailableError, JobConflictError, StoreUnavailableError
 from worker.domain.log import StructuredLogger
 from worker.domain.replay_job import ON_ITS_WAY, ItemState, JobState, ReplayItem, ReplayJob
 from worker.domain.replay_pace import WINDOW, rate_at, why_canary_failed, why_stop
@@ -65,6 +65,13 @@ class ReplayRunner:
 
         Raises StoreUnavailableError and BrokerUnavailableError: nothing is lost then, the next step finds out.
         """
+        try:
+            return await self._step()
+        except (StoreUnavailableError, BrokerUnavailableError):
+            self._settling.doubt_anew()
+            raise
+
+    async def _step(self) -> float:
         job = await self._jobs.hold(self._name, seconds=LEASE)
         if job is None or self._monotonic() >= self._next_stragglers:
             await self._settling.settle(None)

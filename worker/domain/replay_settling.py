@@ -50,6 +50,11 @@ class ReplaySettling:
         self._doubted_since: dict[str, float] = {}
         self._seen_empty: dict[str, float] = {}
 
+    def doubt_anew(self) -> None:
+        """Forget what was seen of copies in doubt: a server was away, so no news of them meant nothing."""
+        for since in (self._unclaimed_since, self._doubted_since, self._seen_empty):
+            since.clear()
+
     async def settle(self, job: ReplayJob | None) -> int:
         """Store the outcomes there are, of a job or (None) of every job; return how many copies are still out.
 
@@ -119,14 +124,16 @@ class ReplaySettling:
         if now - self._doubted_since.setdefault(item.letter_id, now) < self._grace:
             return False
         seen_empty = self._seen_empty.get(item.letter_id)
-        if seen_empty is not None:
-            return now - seen_empty >= self._grace
+        if seen_empty is not None and now - seen_empty < self._grace:
+            return False
         target = self._sender.target_of(job, letter)
         if target not in waiting:
             waiting[target] = await self._waiting.waiting_at(target.exchange, target.routing_key)
-        if waiting[target] == 0:
-            self._seen_empty[item.letter_id] = now
-        return False
+        if waiting[target] != 0:
+            self._seen_empty.pop(item.letter_id, None)  # it may have been put off, and be back
+            return False
+        self._seen_empty.setdefault(item.letter_id, now)
+        return seen_empty is not None
 
     def _forget(self, item: ReplayItem) -> None:
         for since in (self._unclaimed_since, self._doubted_since, self._seen_empty):
