@@ -45,10 +45,17 @@ class MongoReplayClaims:
         await self._write(updates)
         return await self._found(replays, mark)
 
-    async def claim_again(self, replays: Mapping[str, str], *, now: datetime) -> Mapping[str, Claim]:
-        """Take those that are in this very replay, neither confirmed nor taken, to be sent once more."""
+    async def claim_again(
+        self, replays: Mapping[str, str], *, claimed_before: datetime, now: datetime
+    ) -> Mapping[str, Claim]:
+        """Take those that are in this very replay for long, neither confirmed nor taken, to be sent once more."""
         mark = uuid.uuid4().hex
-        silent = {"state": _REPLAYING, "replay.confirmed_at": None, "replay.taken_at": None}
+        silent = {
+            "state": _REPLAYING,
+            "replay.claimed_at": {"$lt": claimed_before},
+            "replay.confirmed_at": None,
+            "replay.taken_at": None,
+        }
         claimed = {"replay.claimed_at": now, "replay.mark": mark}
         updates = [
             UpdateOne(

@@ -282,7 +282,7 @@ async def test_only_what_is_neither_confirmed_nor_taken_is_claimed_once_more(sto
     await stores.claims.claim(wanted, job_id="j", by="anna", now=LATER)
     await stores.claims.confirm({confirmed.id: wanted[confirmed.id]}, now=LATER)
     await stores.letters.mark_taken(taken.id, replay_id=wanted[taken.id], by="w", now=LATER)
-    found = await stores.claims.claim_again(wanted, now=LATER)
+    found = await stores.claims.claim_again(wanted, claimed_before=LATER + timedelta(seconds=1), now=LATER)
     assert {letter_id: claim.fresh for letter_id, claim in found.items()} == {
         silent.id: True,
         confirmed.id: False,

@@ -234,12 +234,16 @@ class FakeReplayClaims:
         await self.wire.back("claim")
         return self._found(replays, fresh)
 
-    async def claim_again(self, replays: Mapping[str, str], *, now: datetime) -> Mapping[str, Claim]:
+    async def claim_again(
+        self, replays: Mapping[str, str], *, claimed_before: datetime, now: datetime
+    ) -> Mapping[str, Claim]:
         await self.wire.there("claim_again")
         fresh = set()
         for letter_id, replay_id in replays.items():
             letter, claimed = self._letters.get(letter_id), self.dead_letters._claims.get(letter_id)
             if letter is None or claimed is None or claimed.confirmed_at is not None or claimed.taken_at is not None:
+                continue
+            if claimed.claimed_at >= claimed_before:
                 continue
             if letter.state is DeadLetterState.REPLAYING and letter.replay_id == replay_id:
                 self._change(letter_id, LetterEvent(at=now, event="sent_again", replay_id=replay_id))

@@ -367,3 +367,26 @@ async def test_letters_that_nobody_claimed_are_sent_although_everything_was_thou
     await room.run()
     assert (room.state(), await room.counts()) == (JobState.DONE, {ItemState.RESOLVED: 3})
     assert set(room.copies().values()) == {1}
+
+
+async def test_a_runner_that_looked_for_a_copy_long_ago_does_not_send_what_another_has_sent_since() -> None:
+    room = Room(a_letter())
+    first, second = room.runner, room.new_runner()
+    room.broker.refuse = lambda _: BrokerUnavailableError("the connection was lost")
+    await room.start(replace(OPTIONS, canary=0))
+    await room.run(until=lambda: room.broker.looks == 1)  # the first one has seen the queue empty, and stands still
+    room.busy, room.runner = True, second
+    room.broker.refuse = lambda _: None
+    room.broker.copies.clear()
+    await room.run(until=lambda: bool(room.broker.copies) or room.job.state is JobState.DONE)
+    [item] = room.items.items.values()
+    room.items.items[item.job_id, item.letter_id] = replace(
+        item, state=ItemState.IN_DOUBT
+    )  # it died before the confirm
+    letter_id = item.letter_id
+    room.letters._claims[letter_id] = replace(room.letters._claims[letter_id], confirmed_at=None)
+    room.broker.ready.clear()  # a worker has it in hand, and is slow to say so
+    room.time.pass_by(30.0)
+    await first.step()
+    await first.step()
+    assert len(room.broker.copies) == 1

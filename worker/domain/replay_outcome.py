@@ -38,6 +38,12 @@ def was_claimed(item: ReplayItem, letter: DeadLetterRecord) -> bool:
     return letter.replay_id == item.replay_id or any(event.replay_id == item.replay_id for event in letter.history)
 
 
+def claimed_at(item: ReplayItem, letter: DeadLetterRecord) -> datetime | None:
+    """Return when the letter was claimed for this replay last; each claim may have a copy of its own."""
+    claims = (event for event in letter.history if event.event in {"replayed", "sent_again"})
+    return max((event.at for event in claims if event.replay_id == item.replay_id), default=None)
+
+
 def was_taken(item: ReplayItem, letter: DeadLetterRecord) -> bool:
     """Return whether a worker has taken the copy, which proves that it went out."""
     return any(event.event == "taken" and event.replay_id == item.replay_id for event in letter.history)

@@ -115,10 +115,12 @@ class IReplayClaims(Protocol):
         """
         ...
 
-    async def claim_again(self, replays: Mapping[str, str], *, now: datetime) -> Mapping[str, Claim]:
+    async def claim_again(
+        self, replays: Mapping[str, str], *, claimed_before: datetime, now: datetime
+    ) -> Mapping[str, Claim]:
         """Take those that are in this very replay, neither confirmed nor taken by a worker, to be sent once more.
 
-        Returns as `claim`; of several at once one is fresh.
+        Those only whose last claim is older than that. Returns as `claim`; of several at once one is fresh.
         """
         ...
 

@@ -9,7 +9,7 @@ import asyncio
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from worker.domain.core import utc_now
 from worker.domain.dead_letter import DeadLetterRecord
@@ -58,8 +58,13 @@ class ReplaySender:
         return await self._publish_fresh(job, items, found)
 
     async def send_again(self, job: ReplayJob, items: Sequence[ReplayItem]) -> list[ReplayItem]:
-        """Send items in doubt of which it is known now that no copy is out. Raises as `send`."""
-        found = await self._claims.claim_again(_replays(items), now=self._clock())
+        """Send items in doubt of which it is known now that no copy is out. Raises as `send`.
+
+        Not those that another runner may be sending at this moment.
+        """
+        now = self._clock()
+        no_publish_lasts_from = now - timedelta(seconds=self._publish_timeout)
+        found = await self._claims.claim_again(_replays(items), claimed_before=no_publish_lasts_from, now=now)
         return await self._publish_fresh(job, items, found)
 
     async def _publish_fresh(

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from worker.domain.core import utc_now
@@ -10,7 +10,7 @@ from worker.domain.dead_letter import DeadLetterRecord
 from worker.domain.log import StructuredLogger
 from worker.domain.replay import Origin
 from worker.domain.replay_job import ON_ITS_WAY, ItemState, ReplayItem, ReplayJob
-from worker.domain.replay_outcome import outcome_of, was_claimed, was_taken
+from worker.domain.replay_outcome import claimed_at, outcome_of, was_claimed, was_taken
 from worker.domain.replay_ports import IReplayClaims, IReplayItems, IWaiting
 from worker.domain.replay_sender import MAX_WAVE, ReplaySender, wave_of
 
@@ -18,6 +18,20 @@ _PAGE = 500
 _EVERYTHING = 2**31 - 1
 
 _log = StructuredLogger("logistics.replays")
+
+
+@dataclass(slots=True)
+class _Doubt:
+    """What this runner has seen of an item in doubt, in monotonic seconds."""
+
+    claimed_at: datetime | None
+    """The claim that it is about; None when the letter was not claimed yet."""
+    since: float
+    seen_empty: float | None = None
+    """When the copy's queue was."""
+
+    def lasts(self, seconds: float, *, now: float) -> bool:
+        return now - self.since >= seconds
 
 
 class ReplaySettling:
@@ -46,14 +60,11 @@ class ReplaySettling:
         self._grace = grace
         self._clock = clock
         self._monotonic = monotonic
-        self._unclaimed_since: dict[str, float] = {}
-        self._doubted_since: dict[str, float] = {}
-        self._seen_empty: dict[str, float] = {}
+        self._doubts: dict[str, _Doubt] = {}
 
     def doubt_anew(self) -> None:
         """Forget what was seen of copies in doubt: a server was away, so no news of them meant nothing."""
-        for since in (self._unclaimed_since, self._doubted_since, self._seen_empty):
-            since.clear()
+        self._doubts.clear()
 
     async def settle(self, job: ReplayJob | None) -> int:
         """Store the outcomes there are, of a job or (None) of every job; return how many copies are still out.
@@ -89,7 +100,7 @@ class ReplaySettling:
         for item in in_doubt:
             letter = letters.get(item.letter_id)
             if letter is not None and not was_claimed(item, letter):
-                if job is not None or self._is_stale(item):
+                if job is not None or self._doubt(item, letter).lasts(self._grace, now=self._monotonic()):
                     news.append(_not_begun(item))
             elif (known := self._what_is_known(item, letter)) is not None:
                 news.append(known)
@@ -97,7 +108,7 @@ class ReplaySettling:
                 lost.append(item)
         wave = wave_of(lost, letters=MAX_WAVE)
         for item in (*news, *wave):
-            self._forget(item)
+            self._doubts.pop(item.letter_id, None)
         if job is not None and wave:
             _log.warning("replay.sent_again", job=job.id, count=len(wave), why="their copies never arrived")
             news += await self._sender.send_again(job, wave)
@@ -111,33 +122,31 @@ class ReplaySettling:
             return outcome_of(item, letter, now=now) or replace(item, state=ItemState.SENT, why=None)
         return outcome_of(item, letter, now=now)
 
-    def _is_stale(self, item: ReplayItem) -> bool:
-        """Whether another runner, if it lives, would have claimed the letter by now."""
-        now = self._monotonic()
-        return now - self._unclaimed_since.setdefault(item.letter_id, now) >= self._grace
+    def _doubt(self, item: ReplayItem, letter: DeadLetterRecord) -> "_Doubt":
+        """Return what is held about an item in doubt; nothing is left of it when another runner claimed the letter."""
+        claimed, known = claimed_at(item, letter), self._doubts.get(item.letter_id)
+        if known is None or known.claimed_at != claimed:
+            known = self._doubts[item.letter_id] = _Doubt(claimed, since=self._monotonic())
+        return known
 
     async def _is_lost(
         self, job: ReplayJob, item: ReplayItem, letter: DeadLetterRecord, waiting: dict[Origin, int | None]
     ) -> bool:
         """Whether nothing can be left of the copy: first seen missing in its queue, then given time to show up."""
-        now = self._monotonic()
-        if now - self._doubted_since.setdefault(item.letter_id, now) < self._grace:
+        now, doubt = self._monotonic(), self._doubt(item, letter)
+        if not doubt.lasts(self._grace, now=now):
             return False
-        seen_empty = self._seen_empty.get(item.letter_id)
+        seen_empty = doubt.seen_empty
         if seen_empty is not None and now - seen_empty < self._grace:
             return False
         target = self._sender.target_of(job, letter)
         if target not in waiting:
             waiting[target] = await self._waiting.waiting_at(target.exchange, target.routing_key)
         if waiting[target] != 0:
-            self._seen_empty.pop(item.letter_id, None)  # it may have been put off, and be back
+            doubt.seen_empty = None  # it may have been put off, and be back
             return False
-        self._seen_empty.setdefault(item.letter_id, now)
+        doubt.seen_empty = now if seen_empty is None else seen_empty
         return seen_empty is not None
-
-    def _forget(self, item: ReplayItem) -> None:
-        for since in (self._unclaimed_since, self._doubted_since, self._seen_empty):
-            since.pop(item.letter_id, None)
 
 
 def _not_begun(item: ReplayItem) -> ReplayItem:
