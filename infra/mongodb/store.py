@@ -115,6 +115,7 @@ class MongoStore:
 
         Making one of a full collection may take minutes; given up half-way, it would begin anew at every start.
         """
+        await self.ping()  # a store that is away is told within one operation's time
         with store_errors(), pymongo.timeout(_INDEX_TIMEOUT):
             for name, indexes in _INDEXES.items():
                 if not names or name in names:
