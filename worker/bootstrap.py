@@ -46,6 +46,9 @@ REPLAYS = "replays"
 """Not a queue's consumer: the hand on the replay jobs."""
 CONSUMERS = (ORDERS, DEAD_LETTERS, DELIVERED, REPLAYS)
 
+_FILED_AT_ONCE = 5
+"""Dead letters taken at once, in prefetches: a letter waits for the store alone, and many share each write."""
+
 _log = StructuredLogger("logistics.circuit")
 
 
@@ -98,9 +101,10 @@ class Worker:
         if ORDERS in consumers:
             self.intake.steer_orders(self._subscribe_orders().set_intake_limit)
         if self.files_dead_letters:
-            self.intake.steer_other(self._subscribe_dead_letters().set_intake_limit)
+            at_once = settings.prefetch * _FILED_AT_ONCE
+            self.intake.steer_other(self._subscribe_dead_letters().set_intake_limit, prefetch=at_once)
         if DELIVERED in consumers:
-            self.intake.steer_other(self._subscribe_delivered().set_intake_limit)
+            self.intake.steer_other(self._subscribe_delivered().set_intake_limit, prefetch=settings.prefetch)
 
     def _subscribe_orders(self) -> Subscriber:
         policy = self.settings.retry_policy

@@ -43,7 +43,7 @@ class Intake:
         self._circuit = circuit
         self._prepare_store = prepare_store
         self._orders: Callable[[int], None] = lambda _: None
-        self._others: list[Callable[[int], None]] = []
+        self._others: list[tuple[Callable[[int], None], int]] = []
         self._limit = prefetch
         self._store_down = True  # until it has answered once
         self._wake = asyncio.Event()
@@ -62,9 +62,9 @@ class Intake:
         """Steer the order subscriber, by circuit and store."""
         self._orders = set_limit
 
-    def steer_other(self, set_limit: Callable[[int], None]) -> None:
-        """Steer another subscriber, by the store alone."""
-        self._others.append(set_limit)
+    def steer_other(self, set_limit: Callable[[int], None], *, prefetch: int) -> None:
+        """Steer another subscriber, by the store alone: to this prefetch, or 0."""
+        self._others.append((set_limit, prefetch))
 
     def circuit_changed(self) -> None:
         """Look at the circuit again, now."""
@@ -124,8 +124,8 @@ class Intake:
 
     def _apply(self) -> None:
         self._orders(self.limit)
-        for set_limit in self._others:
-            set_limit(0 if self._store_down else self._prefetch)
+        for set_limit, prefetch in self._others:
+            set_limit(0 if self._store_down else prefetch)
 
     async def _sleep(self, seconds: float | None) -> None:
         try:

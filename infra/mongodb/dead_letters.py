@@ -1,6 +1,5 @@
 """The dead letters in MongoDB."""
 
-from dataclasses import replace
 from datetime import datetime
 
 from pymongo import InsertOne
@@ -130,7 +129,7 @@ class MongoDeadLetters(MongoDeadLetterSearch):
     async def _document(self, letter: DeadLetterRecord) -> Document:
         """Return the letter's document; a body too large for it is stored in pieces first."""
         body = await self._large_bodies.fields_for(letter.id, letter.body)
-        return {**letter_document(replace(letter, body=b"")), **body}
+        return {**letter_document(letter), **body}
 
     async def _move(
         self,

@@ -26,6 +26,7 @@ class MongoShipments:
         self._collection = store.collection("shipments")
         self._commits = GroupCommit(self._collection)
         self._reads = GroupRead(self._collection)
+        self._statuses = GroupRead(self._collection, fields={"status": True})
 
     async def start_shipment(self, shipment: Shipment) -> Shipment:
         """Store the new shipment unless its order has one; return the stored one."""
@@ -87,7 +88,7 @@ class MongoShipments:
 
     async def status_of(self, shipment_id: str) -> ShipmentStatus | None:
         """Return the stored shipment's status."""
-        document = await self._reads.get(shipment_id)
+        document = await self._statuses.get(shipment_id)
         return None if document is None else ShipmentStatus(document["status"])
 
     async def settled_among(self, shipment_ids: Sequence[str]) -> set[str]:

@@ -1,7 +1,7 @@
-"""Filing drains a full `orders.dlq` at about a third of the speed at which a bare consumer reads it.
+"""Filing drains a full `orders.dlq` at not less than a third of the speed at which a bare consumer reads it.
 
-Measured on a quiet machine: 0.35 to 0.41. While something else wants the two cores it was 0.25 to 0.31, since filing
-needs broker, store and worker at once and a bare consumer does not; so the bound here leaves room for that.
+Measured: 0.40 to 0.45 where the orders have shipments, 0.35 to 0.43 where none has. The best of some rounds counts:
+filing needs broker, store and worker at once, a bare consumer does not, so other work beside it costs filing more.
 """
 
 import asyncio
@@ -19,34 +19,36 @@ from worker.domain.shipment import shipment_id_for
 
 LETTERS, PREFETCH, ROUNDS = 5_000, 100, 5
 A_THIRD = 1 / 3
-IN_NOISE = 0.25
 _AT_ONCE = 200
 _ERROR = "SupplierOutcomeUnknownError: HTTP 500: broken"
 
 
 @pytest.mark.alone
 @pytest.mark.timeout(240)
-async def test_a_full_dead_letter_queue_is_filed_at_about_a_third_of_the_speed_it_can_be_read(
+@pytest.mark.parametrize("has_shipments", [True, False], ids=["orders with shipments", "orders without"])
+async def test_a_full_dead_letter_queue_is_filed_at_a_third_of_the_speed_it_can_be_read_or_faster(
     system: System,
+    has_shipments: bool,
 ) -> None:
     prepared = await system.start_worker()  # exchanges, queues, indexes
     assert await prepared.terminate() == 0
     ratios: list[float] = []
     while len(ratios) < ROUNDS and max(ratios, default=0.0) < A_THIRD:
-        await fill(system)
+        await fill(system, has_shipments=has_shipments)
         reading = await seconds_to_read(system)
-        await fill(system)
+        await fill(system, has_shipments=has_shipments)
         ratios.append(reading / await seconds_to_file(system))
     print(f"filed at {max(ratios):.2f} of the speed of reading; all rounds: {ratios}")  # noqa: T201 - the figure
-    assert max(ratios) >= IN_NOISE, ratios
+    assert max(ratios) >= A_THIRD, ratios
 
 
-async def fill(system: System) -> None:
-    """Put dead letters of 2 kB into the queue, as a worker leaves them: with a FAILED shipment each."""
+async def fill(system: System, *, has_shipments: bool) -> None:
+    """Put dead letters of 2 kB into the queue, with a FAILED shipment each as a worker leaves them, or without."""
     exchange = await system.channel.get_exchange("orders.dead-letter", ensure=False)
     for start in range(0, LETTERS, _AT_ONCE):
         orders = [f"{uuid.uuid4().hex[:8]}-{start + number}" for number in range(_AT_ONCE)]
-        system.db.shipments.insert_many([failed_shipment(order) for order in orders])
+        if has_shipments:
+            system.db.shipments.insert_many([failed_shipment(order) for order in orders])
         await asyncio.gather(*(exchange.publish(dead_letter(order), "") for order in orders))
     await eventually(lambda: is_full(system))
 

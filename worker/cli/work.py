@@ -1,6 +1,7 @@
 """`logistics worker`."""
 
 import asyncio
+import gc
 import os
 
 import click
@@ -9,6 +10,9 @@ from infra.telemetry.logs import setup_logging
 from worker.bootstrap import CONSUMERS, Worker
 from worker.lifecycle import run_worker
 from worker.settings import Settings, load_settings
+
+_GARBAGE_THRESHOLD = 50_000
+"""New objects between two collections of the youngest."""
 
 
 def _consumer_names(_: click.Context, __: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -48,4 +52,17 @@ def work(consumers: tuple[str, ...]) -> None:
 
 
 async def _run(settings: Settings, consumers: tuple[str, ...]) -> None:
-    await run_worker(Worker(settings, consumers=consumers))
+    worker = Worker(settings, consumers=consumers)
+    _collect_less_often()
+    await run_worker(worker)
+
+
+def _collect_less_often() -> None:
+    """Have cyclic garbage looked for less often, and never among what the program itself consists of.
+
+    Deliveries in hand are thousands of live objects, no cycles: by default all are walked again for every few hundred
+    new ones. Measured while filing dead letters: a seventh of the processor time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_THRESHOLD, 20, 50)
