@@ -25,8 +25,7 @@ down: install ## Stop what `make up` started
 
 test: install install-servers check ## Run every check and every tier of tests, on real servers
 	$(PYTHON) -m pytest -m alone
-	@# What fails while two tests share the cores is run again, alone: a time-out then is one indeed.
-	$(PYTHON) -m pytest -m "not alone" --numprocesses 2 --dist loadfile || $(PYTHON) -m pytest -m "not alone" --last-failed --last-failed-no-failures none || $(PYTHON) -m pytest -m "not alone" --last-failed --last-failed-no-failures none
+	$(PYTHON) -m pytest -m "not alone" --numprocesses 2 --dist loadfile
 
 unit: install ## Run the unit tests alone: no servers, a few seconds
 	$(PYTHON) -m pytest tests/unit

@@ -16,8 +16,8 @@ from worker.domain.errors import BrokerUnavailableError
 HEARTBEAT = 10
 """Seconds. A silent TCP death takes three of them to notice."""
 CONNECT_TIMEOUT = 10.0
-BROKER_ERRORS = (AMQPError, OSError, TimeoutError, RuntimeError)
-"""What the client raises when the broker is away; a closed channel is a RuntimeError."""
+_BROKER_ERRORS = (AMQPError, OSError, TimeoutError, RuntimeError)
+"""What the client raises when the broker is away, nearly always; a closed channel is a RuntimeError."""
 
 
 async def connect(url: str, *, name: str, lenient: bool = False) -> AbstractConnection:
@@ -75,13 +75,18 @@ def broker_errors() -> Iterator[None]:
         raise BrokerUnavailableError("RabbitMQ refuses the user, password or vhost of LOGISTICS_AMQP_URL") from error
     except ChannelAccessRefused as error:
         raise BrokerUnavailableError(f"RabbitMQ does not permit the user of LOGISTICS_AMQP_URL: {error}") from error
-    except BROKER_ERRORS as error:
+    except _BROKER_ERRORS as error:
         # The client now and then answers a cancellation, a time-out included, with an error of its own (measured: a
         # third of those that came while it connected). Whoever tries again after an error would never end.
         if task is not None and task.cancelling() > cancelled_before:
             raise asyncio.CancelledError from error
         text = _words(error)
         raise BrokerUnavailableError(f"RabbitMQ is not reachable: {text} ({type(error).__name__})") from error
+    except Exception as error:
+        # A connection that ends without a reason fails whoever waits on it with a bare Exception.
+        if type(error) is not Exception:
+            raise
+        raise BrokerUnavailableError("RabbitMQ is not reachable: the connection was lost") from error
     except asyncio.CancelledError as error:
         # The client cancels whoever waits on a connection that missed its heartbeats. Passed on, that would end a task
         # nobody wanted to end: a delivery would stay unsettled on a healthy consumer for ever.

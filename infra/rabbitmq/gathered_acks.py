@@ -10,9 +10,11 @@ from collections.abc import Iterable
 from weakref import WeakKeyDictionary
 
 from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.exceptions import ChannelInvalidStateError
 from aiormq.abc import AbstractChannel
 
-from infra.rabbitmq.connection import BROKER_ERRORS
+from infra.rabbitmq.connection import broker_errors
+from worker.domain.errors import BrokerUnavailableError
 from worker.domain.log import StructuredLogger
 
 _log = StructuredLogger("logistics.settlement")
@@ -34,7 +36,7 @@ class GatheredAcks:
         """
         try:
             channel = message.channel
-        except BROKER_ERRORS:
+        except ChannelInvalidStateError:
             return
         if message.delivery_tag is not None and not channel.is_closed:
             await self._acks_of(channel).settle(channel, message.delivery_tag, requeue)
@@ -68,9 +70,10 @@ class _ChannelAcks:
 
     async def _send(self, channel: AbstractChannel) -> None:
         try:
-            while self._next in self._done:
-                await self._send_run(channel)
-        except BROKER_ERRORS as error:
+            with broker_errors():
+                while self._next in self._done:
+                    await self._send_run(channel)
+        except BrokerUnavailableError as error:
             _log.debug("settlement.late", error=str(error))
             self.forget()
         finally:

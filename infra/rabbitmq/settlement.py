@@ -7,11 +7,11 @@ from aio_pika.abc import AbstractIncomingMessage
 from aio_pika.exceptions import ChannelInvalidStateError
 from aio_pika.message import IncomingMessage
 
-from infra.rabbitmq.connection import BROKER_ERRORS
+from infra.rabbitmq.connection import broker_errors
 from infra.rabbitmq.gathered_acks import GatheredAcks
 from infra.rabbitmq.publisher import ConfirmedPublisher
 from infra.rabbitmq.topology import DEAD_LETTER_EXCHANGE
-from worker.domain.errors import LogisticsError, PublishError, UnroutableError
+from worker.domain.errors import BrokerUnavailableError, LogisticsError, PublishError, UnroutableError
 from worker.domain.log import StructuredLogger
 from worker.domain.outcome import Ack, DeadLetter, Defer, Outcome, Retry
 
@@ -55,8 +55,9 @@ class Settlement:
         """Return the message to its queue, after a pause so that a lasting fault is no busy loop."""
         await asyncio.sleep(_REQUEUE_PAUSE)
         try:
-            await message.nack(requeue=True)
-        except BROKER_ERRORS as error:
+            with broker_errors():
+                await message.nack(requeue=True)
+        except BrokerUnavailableError as error:
             _log.debug("settlement.late", error=str(error))
 
     async def _publish(
@@ -120,6 +121,7 @@ def _is_gone(message: AbstractIncomingMessage) -> bool:
 async def acknowledge(message: AbstractIncomingMessage) -> None:
     """Acknowledge; too late for that (the channel is gone) means a redelivery, which changes nothing."""
     try:
-        await message.ack()
-    except BROKER_ERRORS as error:
+        with broker_errors():
+            await message.ack()
+    except BrokerUnavailableError as error:
         _log.debug("settlement.late", error=str(error))

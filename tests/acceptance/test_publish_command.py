@@ -24,6 +24,8 @@ from worker.domain.order import parse_order
 
 MANY = int(os.environ.get("LOGISTICS_TEST_LINES", "20000"))
 """Lines of the long file; 100000 for the full check."""
+PIPE = 256 * 1024
+"""Bytes of typed lines that wait for a publisher which does not read on; more would stop the test itself."""
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 # The peak memory of a command, on its standard error after all else. Measured by a small process in between: the peak
@@ -99,6 +101,7 @@ class Publisher:
                 [sys.executable, "-c", MEASURE, *command] if measured else command,
                 env=command_environment({"TERM": "xterm", "LOGISTICS_AMQP_URL": url}),
                 stdin=subprocess.PIPE,
+                pipesize=PIPE,
                 stdout=out,
                 stderr=err if stderr is None else stderr,
                 cwd=PROJECT,
@@ -303,17 +306,17 @@ async def test_when_the_broker_goes_away_for_good_the_line_to_resume_from_is_nam
     publisher: Publisher, proxy: Proxy
 ) -> None:
     path = publisher.file(orders(1500))
-    run = publisher.start("--file", "-", "--give-up-after", "12s", "--json", amqp_url=proxy.url)
+    run = publisher.start("--file", "-", "--give-up-after", "5s", "--json", amqp_url=proxy.url)
     run.type(b"".join(line + b"\n" for line in orders(1000)))
     await eventually(lambda: waits_at_least(publisher.amqp_url, 300))
     proxy.hold()  # from here on nothing is confirmed, however fast the machine is
-    run.type(b"".join(line + b"\n" for line in orders(500, start=1001)))  # less than a pipe holds
+    run.type(b"".join(line + b"\n" for line in orders(500, start=1001)))  # less than the pipe holds
     await proxy.close()
     assert await run.ended() == 1
     assert "; trying again\n" in run.err
     resume = run.document["resume_from_line"]
     assert f"Line {resume} is the first that is not confirmed: resume with --from-line {resume}." in run.err
-    assert "not confirmed within 12 s" in run.document["error"]
+    assert "not confirmed within 5 s" in run.document["error"]
     assert run.document["complete"] is False
     assert 1 < resume <= 1500
     first = set(await order_ids(publisher.amqp_url))
