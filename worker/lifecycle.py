@@ -5,13 +5,13 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from infra.rabbitmq.topology import WORK_QUEUE
 from infra.telemetry.health import HealthServer
+from worker.background import Background
 from worker.bootstrap import Worker, program_version
 from worker.domain.errors import BrokerUnavailableError, ConfigurationError, StoreUnavailableError
 from worker.domain.log import StructuredLogger
@@ -20,7 +20,6 @@ _DEFAULT_HEALTH = ("127.0.0.1", 8081)
 _REPORT_EVERY = 2.0
 _SWEEP_EVERY = 30.0
 _TIDY_EVERY = 600.0
-_RESTART_PAUSE = 2.0
 _STORE_CLOSE_TIMEOUT = 2.0
 _SAME_SIGNAL = 0.05  # seconds: timeout(1) and others signal a process and then its group, which is one wish, not two
 
@@ -44,7 +43,7 @@ async def run_worker(worker: Worker) -> None:
         prefetch=worker.settings.prefetch,
         health=f"http://{host}:{port}",
     )
-    background = _Background()
+    background = Background()
     try:
         background.start(worker.intake.run)
         background.start(lambda: _report(worker, f"http://{host}:{port}"))
@@ -231,29 +230,3 @@ def _stop_on_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
     return stop
-
-
-@dataclass(slots=True)
-class _Background:
-    """Tasks that run beside the consumers and end with them."""
-
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
-
-    def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run `work` until `stop`; a fault in it is logged, and it begins again."""
-        self.tasks.append(asyncio.create_task(self._keep_running(work)))
-
-    async def stop(self) -> None:
-        """Cancel everything and wait for its end."""
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-
-    @staticmethod
-    async def _keep_running(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        while True:
-            try:
-                await work()
-            except Exception as error:  # noqa: BLE001 - a worker without its intake or its reports must not go on so
-                _log.error("background.failed", exc_info=error)
-            await asyncio.sleep(_RESTART_PAUSE)

@@ -34,12 +34,18 @@ class MongoReplayJobs:
                 try:
                     await self._collection.insert_one({"_id": job.id, **_document(job), "runner_until": None})
                 except DuplicateKeyError:
-                    found = await self._collection.find_one({"active": True, "queue": _QUEUE})
-                    if found is not None:
-                        return _job_from(found)
+                    active = await self.active()
+                    if active is not None:
+                        return active
                 else:
                     return None
         raise JobConflictError("other replay jobs come and go too fast for this one to begin: try again")
+
+    async def active(self) -> ReplayJob | None:
+        """Return the job that is active, None when none is."""
+        with store_errors():
+            found = await self._collection.find_one({"active": True, "queue": _QUEUE})
+        return None if found is None else _job_from(found)
 
     async def get(self, job_id: str) -> ReplayJob | None:
         """Return one job."""

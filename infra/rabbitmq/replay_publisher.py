@@ -20,10 +20,11 @@ class ReplayPublisher:
     reported as refused, though some have arrived. One letter of an exchange long deleted must not do that.
     """
 
-    def __init__(self, url: str, *, name: str) -> None:
-        """`name`: how the connections are called at the broker."""
+    def __init__(self, url: str, *, name: str, look_again_after: float = _LOOK_AGAIN_AFTER) -> None:
+        """`name`: how the connections are called at the broker. `look_again_after`: seconds, for a missing exchange."""
         self._url = url
         self._name = name
+        self._look_again_after = look_again_after
         self._publisher = ConfirmedPublisher(url, name=name)
         self._exists = {""}
         self._missing_until: dict[str, float] = {}
@@ -61,7 +62,7 @@ class ReplayPublisher:
             if await self._look(exchange):
                 self._exists.add(exchange)
             else:
-                self._missing_until[exchange] = time.monotonic() + _LOOK_AGAIN_AFTER
+                self._missing_until[exchange] = time.monotonic() + self._look_again_after
         return exchange in self._exists
 
     async def _look(self, exchange: str) -> bool:

@@ -14,7 +14,7 @@ from tests.conftest import Mongo
 from tests.support.fake_audit import FakeAuditLog
 from tests.support.letters import NOW
 from worker.domain.audit import Audit
-from worker.domain.audit_entry import AuditEntry
+from worker.domain.audit_entry import AuditAction, AuditEntry
 from worker.domain.errors import ConfigurationError, LogisticsError
 
 LATER = NOW + timedelta(minutes=5)
@@ -107,7 +107,7 @@ async def test_concurrent_actions_are_all_kept(log: Log) -> None:
 
 async def test_a_recorded_action_is_there_before_it_is_performed_and_ended_afterwards(log: Log) -> None:
     audit = Audit(log, clock=lambda: NOW, new_id=lambda: "e1")
-    async with audit.recorded("discard", who="anna", why="test orders", what="1 letter") as recording:
+    async with audit.recorded(AuditAction.DISCARD, who="anna", why="test orders", what="1 letter") as recording:
         assert await log.entries(limit=10) == [an_entry()]
         recording.count = 3
     assert await log.entries(limit=10) == [replace(an_entry(), count=3, result="done")]
@@ -116,7 +116,7 @@ async def test_a_recorded_action_is_there_before_it_is_performed_and_ended_after
 async def test_an_action_that_was_refused_tells_why(log: Log) -> None:
     audit = Audit(log, clock=lambda: NOW, new_id=lambda: "e1")
     with pytest.raises(LogisticsError):
-        async with audit.recorded("edit", who="anna", why="typo", what="1 letter"):
+        async with audit.recorded(AuditAction.EDIT, who="anna", why="typo", what="1 letter"):
             raise ConfigurationError("no")
     (entry,) = await log.entries(limit=10)
     assert entry.result == "refused: no"

@@ -97,6 +97,7 @@ async def test_a_second_job_is_refused_and_named_what_is_in_the_way(desk: Desk) 
     job = await desk.started("--all")
     second = await desk.replay("start", "--all", *WHY, "--yes")
     assert second.code == 1
+    assert second.out == ""  # no plan of what will not be
     assert f"the replay job {job['id']} of anna is active (selecting; the supplier is mended)" in second.err
 
 
@@ -117,6 +118,11 @@ async def test_a_job_is_paused_resumed_and_cancelled_and_the_audit_log_tells_by_
         ("replay.cancel", "ben"),
         ("replay.resume", "anna"),
     ]
+    of_job = await run(desk.environment, "audit", "--job", job[:4], "--json")
+    assert of_job.document["entries"] == list(audit)
+    unknown = await run(desk.environment, "audit", "--job", "beef")
+    assert (unknown.code, "no single replay job has an id that begins with 'beef'" in unknown.err) == (1, True)
+    assert (await run(desk.environment, "audit", "--action", "tidy")).code == 2
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from infra.mongodb.dead_letters import MongoDeadLetters
 from infra.mongodb.replay_items import MongoReplayItems
 from infra.mongodb.replay_jobs import MongoReplayJobs
 from infra.mongodb.store import MongoStore
-from infra.rabbitmq import replay_publisher
 from infra.rabbitmq.replay_publisher import ReplayPublisher
 from infra.rabbitmq.topology import Topology
 from tests.conftest import Broker, Mongo
@@ -120,9 +119,8 @@ async def test_a_worker_that_stops_gives_its_job_up_at_once_and_another_goes_on(
         assert await room.runner(job) is None
 
 
-async def test_an_exchange_that_was_missing_is_looked_for_again(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay_publisher, "_LOOK_AGAIN_AFTER", 0.3)
-    publisher = ReplayPublisher(room.amqp_url, name="test")
+async def test_an_exchange_that_was_missing_is_looked_for_again(room: Room) -> None:
+    publisher = ReplayPublisher(room.amqp_url, name="test", look_again_after=0.3)
 
     async def publish() -> None:
         await publisher.publish_copy(exchange="late", routing_key="k", body=b"{}", headers={}, message_id="m-1")

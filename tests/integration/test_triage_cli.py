@@ -110,7 +110,7 @@ async def test_a_letter_that_is_being_replayed_is_left_alone_until_its_replay_is
 async def test_a_dry_run_of_a_discard_changes_nothing(desk: Desk) -> None:
     letters = [a_letter(), a_letter(), a_letter(state=RESOLVED)]
     await desk.put(*letters)
-    shown = await desk.run("discard", "--all", *WHY, "--dry-run")
+    shown = await desk.run("discard", "--all", "--dry-run")
     assert (shown.code, "To be discarded: 2" in shown.text) == (0, True)
     planned = (await desk.run("discard", "--all", *WHY, "--dry-run", "--json")).json
     assert (planned["dry_run"], planned["matched"], planned["left_alone"]) == (True, 2, {"resolved": 1})

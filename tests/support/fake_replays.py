@@ -76,6 +76,10 @@ class FakeReplayJobs:
         await self.wire.back("add")
         return active
 
+    async def active(self) -> ReplayJob | None:
+        await self.wire.there("active")
+        return self._active()
+
     async def get(self, job_id: str) -> ReplayJob | None:
         await self.wire.there("get")
         return self.jobs.get(job_id)

@@ -8,7 +8,8 @@ import pytest
 from tests.support.fake_ports import FakeRepository
 from tests.support.fakes import FakeDeadLetters
 from tests.support.letters import NOW, a_letter
-from worker.domain.dead_letter import DeadLetterRecord, LetterKind, kind_of
+from worker.domain.dead_letter import DeadLetterRecord, LetterKind
+from worker.domain.dead_letter_reading import kind_of
 from worker.domain.delivery import Delivery, MessageState
 from worker.domain.errors import MalformedNoticeError, UnknownShipmentError
 from worker.domain.filing import DeadLetterFiling

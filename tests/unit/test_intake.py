@@ -54,7 +54,7 @@ class Room:
         self.others: list[tuple[float, int]] = []
         self.intake = Intake(prefetch=prefetch, circuit=self, prepare_store=self._prepare_store)
         self.intake.steer_orders(lambda limit: _note(self.orders, limit))
-        self.intake.steer_other(lambda limit: _note(self.others, limit), prefetch=100)
+        self.intake.steer_other(lambda limit: _note(self.others, limit), prefetch=prefetch)
 
     @property
     def retry_after(self) -> float:

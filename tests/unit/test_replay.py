@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.support.fake_ports import FakeRepository
 from tests.support.fakes import FakeDeadLetters
 from tests.support.letters import NOW, a_letter
-from worker.domain.dead_letter import DeadLetterRecord, LetterKind, dead_letter_from
+from worker.domain.dead_letter import DeadLetterRecord, LetterKind
+from worker.domain.dead_letter_reading import dead_letter_from
 from worker.domain.delivery import Delivery, MessageState
 from worker.domain.filing import DeadLetterFiling
 from worker.domain.replay import Origin, origin_of, replay_headers

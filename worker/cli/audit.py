@@ -9,16 +9,17 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from infra.mongodb.audit_log import MongoAuditLog
 from worker.cli.dead_letter_filters import Time, Utf8Text
-from worker.cli.dead_letter_store import open_store
 from worker.cli.dead_letter_text import at
 from worker.cli.dead_letter_views import console, is_wide, open_table
 from worker.cli.output import plain, print_json
-from worker.domain.audit_entry import AuditEntry
+from worker.cli.replay_store import open_desk
+from worker.domain.audit_entry import AuditAction, AuditEntry
 from worker.settings import load_settings
 
 _DONE = "done"
+_REPLAY = "replay"
+"""Whatever was done to replay jobs."""
 _NOT_FINISHED = "not finished"
 
 
@@ -26,8 +27,10 @@ _NOT_FINISHED = "not finished"
 @click.option("--since", metavar="TIME", type=Time(), help="At TIME or later: 2h, 30m, 3d ago, or ISO.")
 @click.option("--until", metavar="TIME", type=Time(), help="Before TIME.")
 @click.option("--who", metavar="NAME", type=Utf8Text(), help="By this operator.")
-@click.option("--action", metavar="NAME", type=Utf8Text(), help="This action: discard, restore, edit, replay, …")
-@click.option("--job", "job_id", metavar="ID", type=Utf8Text(), help="About this replay job.")
+@click.option("--action", type=click.Choice([*map(str, AuditAction), _REPLAY]), help="This action.")
+@click.option(
+    "--job", "job_id", metavar="ID", type=Utf8Text(), help="About this replay job; the beginning of its id is enough."
+)
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def audit(*, as_json: bool, **which: Any) -> None:
@@ -50,8 +53,10 @@ def audit(*, as_json: bool, **which: Any) -> None:
 
 
 async def _entries(**which: Any) -> Sequence[AuditEntry]:
-    async with open_store(load_settings()) as store:
-        return await MongoAuditLog(store).entries(**which)
+    async with open_desk(load_settings()) as desk:
+        if which["job_id"] is not None:
+            which["job_id"] = await desk.jobs.full_id(which["job_id"])
+        return await desk.audit_log.entries(**which)
 
 
 def _fields(entry: AuditEntry) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from worker.cli import dead_letter_edit_views as views
 from worker.cli.dead_letter_filters import Duration, Utf8Text
 from worker.cli.dead_letter_new_body import new_body, read_fields, read_headers
 from worker.cli.dead_letter_store import Letters, letters_of, open_store, operator_name
-from worker.cli.dead_letter_triage import reason_of
 from worker.cli.dead_letter_views import console
 from worker.cli.output import print_json
+from worker.cli.why import checked_why, why_option
 from worker.domain.audit import Audit
 from worker.domain.dead_letter import DeadLetterRecord, LetterKind
 from worker.domain.delivery_notice import parse_notice
@@ -57,7 +57,7 @@ _POLL = 0.5
 )
 @click.option("--to-exchange", "exchange", metavar="NAME", type=Utf8Text(), help="Send this copy to another exchange.")
 @click.option("--to-key", "routing_key", metavar="KEY", type=Utf8Text(), help="Send it with another routing key.")
-@click.option("--why", metavar="TEXT", type=Utf8Text(), required=True, callback=reason_of, help="The reason.")
+@why_option
 @click.option("--by", metavar="NAME", type=Utf8Text(), help="Who does it, for history and audit log.")
 @click.option("--dry-run", is_flag=True, help="Check it and show the difference; send nothing.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask before sending.")
@@ -71,7 +71,7 @@ def edit(
     letter_id: str,
     file: BinaryIO | None,
     fields: Mapping[str, Any],
-    why: str,
+    why: str | None,
     by: str | None,
     dry_run: bool,
     yes: bool,
@@ -97,6 +97,7 @@ def edit(
     """
     if file is not None and fields:
         raise click.UsageError("--file and --set exclude each other")
+    reason = checked_why(why, dry_run=dry_run)
     settings = load_settings()
     setup_logging("WARNING")
     command = _EditCommand(settings)
@@ -109,7 +110,7 @@ def edit(
     story: ReplayStory | None = None
     if not dry_run:
         _ask(yes=yes)
-        report, story = asyncio.run(command.send(prepared, why=why, by=by or operator_name(settings), wait=wait))
+        report, story = asyncio.run(command.send(prepared, why=reason, by=by or operator_name(settings), wait=wait))
     if as_json:
         print_json(views.edit_document(prepared, report, story, waited=wait is not None))
     else:

@@ -15,15 +15,19 @@ _ALL = "all"
 Command = Callable[..., None]
 
 
-def selecting(*, default_state: DeadLetterState | None) -> Callable[[Command], Command]:
-    """Give a command the filter options; it gets what they say as one argument, `selection`."""
+def selecting(*, default_state: DeadLetterState | None = None) -> Callable[[Command], Command]:
+    """Give a command the filter options; it gets what they say as one argument, `selection`.
+
+    `--state` is among them where there is a default for it; else the selection takes in every state.
+    """
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def with_selection(**given: Any) -> None:
             command(selection=_selection(given), **given)
 
-        for option in reversed(_options(default_state)):
+        options = _options() if default_state is None else [*_options(), _state_option(default_state)]
+        for option in reversed(options):
             option(with_selection)
         return with_selection
 
@@ -93,8 +97,7 @@ class Utf8Text(click.ParamType[str]):
         return str(value)
 
 
-def _options(default_state: DeadLetterState | None) -> list[Callable[[Command], Command]]:
-    states = [*map(str, DeadLetterState), _ALL]
+def _options() -> list[Callable[[Command], Command]]:
     return [
         click.option("--reason", type=click.Choice([*map(str, DeadLetterReason)]), help="Why it is a dead letter."),
         click.option("--group", metavar="FINGERPRINT", type=Utf8Text(), help="The group, as 'groups' shows it."),
@@ -104,19 +107,22 @@ def _options(default_state: DeadLetterState | None) -> list[Callable[[Command], 
             "--since", metavar="TIME", type=Time(), help="Dead-lettered at TIME or later: 2h, 30m, 3d ago, or ISO."
         ),
         click.option("--until", metavar="TIME", type=Time(), help="Dead-lettered before TIME."),
-        click.option(
-            "--state",
-            type=click.Choice(states),
-            default=str(default_state) if default_state is not None else _ALL,
-            show_default=True,
-            help="Where it stands.",
-        ),
     ]
+
+
+def _state_option(default: DeadLetterState) -> Callable[[Command], Command]:
+    return click.option(
+        "--state",
+        type=click.Choice([*map(str, DeadLetterState), _ALL]),
+        default=str(default),
+        show_default=True,
+        help="Where it stands.",
+    )
 
 
 def _selection(given: dict[str, Any]) -> Selection:
     """Take the filters out of a command's arguments."""
-    state = given.pop("state")
+    state = given.pop("state", _ALL)
     names = ("reason", "group", "order_id", "trace_id", "since", "until")
     selection = Selection(
         state=None if state == _ALL else DeadLetterState(state), **{name: given.pop(name) for name in names}

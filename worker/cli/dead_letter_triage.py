@@ -17,6 +17,7 @@ from worker.cli.dead_letter_filters import Utf8Text, names_some, selecting
 from worker.cli.dead_letter_store import Letters, letters_of, open_store, operator_name
 from worker.cli.dead_letter_views import console
 from worker.cli.output import print_json
+from worker.cli.why import checked_why, why_option
 from worker.domain.audit import Audit
 from worker.domain.selection import Selection
 from worker.domain.triage import Triage, TriagePlan, TriageReport
@@ -25,20 +26,13 @@ from worker.settings import Settings, load_settings
 Command = Callable[..., None]
 
 
-def reason_of(_: click.Context, __: click.Parameter, value: str) -> str:
-    """Return the reason that was given; click.BadParameter for a blank one."""
-    if not value.strip():
-        raise click.BadParameter("say why, in a few words: it stays in the audit log")
-    return value.strip()
-
-
 def _triage_options(command: Command) -> Command:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output."),
         click.option("--dry-run", is_flag=True, help="Only show what would be moved."),
         click.option("--yes", "-y", is_flag=True, help="Do not ask before moving more than one."),
         click.option("--by", metavar="NAME", type=Utf8Text(), help="Who does it, for history and audit log."),
-        click.option("--why", metavar="TEXT", type=Utf8Text(), required=True, callback=reason_of, help="The reason."),
+        why_option,
     ):
         command = option(command)
     return command
@@ -46,7 +40,7 @@ def _triage_options(command: Command) -> Command:
 
 @click.command("discard")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@selecting(default_state=None)
+@selecting()
 @click.option("--all", "everything", is_flag=True, help="Every open dead letter.")
 @_triage_options
 @click.pass_context
@@ -71,7 +65,7 @@ def discard(ctx: click.Context, /, **options: Any) -> None:
 
 @click.command("restore")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@selecting(default_state=None)
+@selecting()
 @click.option("--all", "everything", is_flag=True, help="Every discarded dead letter.")
 @_triage_options
 @click.pass_context
@@ -102,9 +96,10 @@ def _run(
     dry_run: bool,
     yes: bool,
     as_json: bool,
-    why: str,
+    why: str | None,
     by: str | None,
 ) -> None:
+    reason = checked_why(why, dry_run=dry_run)
     named = bool(ids) or names_some(selection)
     if not named and not everything:
         raise click.UsageError("say which: IDs, filters such as --group or --since, or --all")
@@ -121,7 +116,7 @@ def _run(
         return
     if plan.count > 1 and not yes:
         _ask(plan, overdue_after, as_json=as_json)
-    report = asyncio.run(_perform(settings, plan, why=why, by=by or operator_name(settings)))
+    report = asyncio.run(_perform(settings, plan, why=reason, by=by or operator_name(settings)))
     if as_json:
         print_json({**views.plan_document(plan, dry_run=False), **views.report_document(plan, report)})
     else:

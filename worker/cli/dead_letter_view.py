@@ -40,11 +40,15 @@ def print_letter(out: Console, view: LetterView, now: datetime) -> None:
     _section(out, f"Body ({len(letter.body):,} bytes)", body_lines(letter.body))
 
 
+def _failed_tries(count: int) -> str:
+    return "1 failed try" if count == 1 else f"{count} failed tries"
+
+
 def _facts(letter: DeadLetterRecord, shipment: Shipment | None, now: datetime) -> list[tuple[str, object]]:
     def when(time: datetime) -> str:
         return f"{at(time)} ({ago(time, now)})"
 
-    shipped_as = f"{shipment.status}, {shipment.retry_count} failed tries, id {shipment.id}" if shipment else "none"
+    shipped_as = f"{shipment.status}, {_failed_tries(shipment.retry_count)}, id {shipment.id}" if shipment else "none"
     return [
         ("id", letter.id),
         ("state", state_text(letter.state).append(f", {expires(letter.expires_at, now)}" if letter.expires_at else "")),

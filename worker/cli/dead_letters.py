@@ -18,7 +18,7 @@ from worker.cli.dead_letter_text import shortened
 from worker.cli.dead_letter_triage import discard, restore
 from worker.cli.dead_letter_view import print_letter
 from worker.cli.output import print_json
-from worker.cli.replay import start as start_replay
+from worker.cli.replay_start import start as start_replay
 from worker.domain.letter_versions import LetterVersions
 from worker.domain.letter_view import LetterViews
 from worker.domain.selection import DeadLetterGroup, DeadLetterState, Selection

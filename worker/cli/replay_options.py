@@ -1,4 +1,4 @@
-"""The options that say how a replay job goes about it."""
+"""The options of the replay commands."""
 
 from collections.abc import Callable
 
@@ -22,8 +22,14 @@ def duration(_: click.Context, __: click.Parameter, value: str | None) -> float 
         raise click.BadParameter(str(error)) from None
 
 
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+by_option = click.option("--by", metavar="NAME", type=Utf8Text(), help="Who does it, for the audit log.")
+follow_option = click.option("--follow", "-f", is_flag=True, help="Watch it until it ends. Ctrl-C ends the watching.")
+wait_option = click.option("--wait", metavar="DURATION", callback=duration, help="Watch it for so long: 30s, 5m.")
+
+
 def options_for_jobs(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options; `job_options` reads them."""
+    """Give a command the options that say how a job goes about it; `job_options` reads them."""
     rate = click.FloatRange(0, _MAX_RATE, min_open=True)
     options = (
         click.option(

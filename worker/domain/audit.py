@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from worker.domain.audit_entry import AuditEntry
+from worker.domain.audit_entry import AuditAction, AuditEntry
 from worker.domain.core import utc_now
 from worker.domain.errors import LogisticsError
 from worker.domain.ports import IAuditLog
@@ -38,14 +38,21 @@ class Audit:
 
     @asynccontextmanager
     async def recorded(
-        self, action: str, *, who: str, why: str, what: str, job_id: str | None = None, entry_id: str | None = None
+        self,
+        action: AuditAction,
+        *,
+        who: str,
+        why: str,
+        what: str,
+        job_id: str | None = None,
+        entry_id: str | None = None,
     ) -> AsyncIterator[Recording]:
         """Record the action that the block performs. An error of ours ends it as `refused: …` and goes on its way.
 
         `entry_id`: the entry's id, where the same action must not be written down twice. Raises
         StoreUnavailableError, and the block is not entered then.
         """
-        entry = AuditEntry(entry_id or self._new_id(), self._clock(), who, action, why, what, job_id)
+        entry = AuditEntry(entry_id or self._new_id(), self._clock(), who, str(action), why, what, job_id)
         await self._log.begin(entry)
         recording = Recording()
         try:

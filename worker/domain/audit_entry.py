@@ -2,6 +2,21 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+
+
+class AuditAction(StrEnum):
+    """What is written down."""
+
+    DISCARD = "discard"
+    RESTORE = "restore"
+    EDIT = "edit"
+    REPLAY_START = "replay.start"
+    REPLAY_PAUSE = "replay.pause"
+    REPLAY_RESUME = "replay.resume"
+    REPLAY_CANCEL = "replay.cancel"
+    REPLAY_STOPPED = "replay.stopped"
+    REPLAY_DONE = "replay.done"
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +27,7 @@ class AuditEntry:
     at: datetime
     who: str
     action: str
-    """`replay.start`, `replay.pause`, `discard`, `restore`, `edit`, …"""
+    """An `AuditAction`, or what an earlier version wrote."""
     why: str
     what: str
     """What it was done to, in words: a selection, a dead letter, a job."""

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from worker.domain.fingerprint import error_chain, top_frame
+from worker.domain.header_reader import HeaderReader, usable_text
 from worker.domain.outcome import DeadLetter, DeadLetterReason, Defer, Retry
 from worker.domain.shipment import describe_error
 from worker.domain.trace import TraceContext, is_valid_trace_id
 
 # The broker's own notes. A copied x-death makes RabbitMQ 3.10 drop the message as a cycle.
 _BROKER_HEADERS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
-_MAX_TEXT = 255
-_MAX_COUNT = 1_000_000
 _DEAD_LETTER_NAMESPACE = uuid.UUID("0c8f4c55-9f5e-5a8b-8f0b-6d4e1f1f2d11")
 
 
@@ -57,8 +56,8 @@ class MessageState:
     @classmethod
     def read(cls, delivery: Delivery, *, order_id: str | None) -> "MessageState":
         """Read the headers of a delivery, whatever they hold."""
-        reader = _HeaderReader(delivery.headers)
-        message_id = reader.text("origin_message_id") or _usable_text(delivery.message_id)
+        reader = HeaderReader(delivery.headers)
+        message_id = reader.text("origin_message_id") or usable_text(delivery.message_id)
         seed = order_id or message_id or hashlib.sha256(delivery.body).hexdigest()
         for name in ("trace_id",):
             if name in delivery.headers and not is_valid_trace_id(delivery.headers[name]):
@@ -190,48 +189,3 @@ _OWN_HEADERS = frozenset(
 def is_foreign(name: str) -> bool:
     """Whether a header is the publisher's, neither the worker's own nor the broker's."""
     return name not in _OWN_HEADERS and not name.startswith(_BROKER_HEADERS)
-
-
-def _usable_text(value: object) -> str | None:
-    """Return a short text fit for a header and a document, None otherwise."""
-    if isinstance(value, str) and 0 < len(value) <= _MAX_TEXT and value.isprintable():
-        return value
-    return None
-
-
-class _HeaderReader:
-    """Reads own headers, noting the names of those that make no sense."""
-
-    def __init__(self, headers: Mapping[str, object]) -> None:
-        self._headers = headers
-        self.ignored: list[str] = []
-
-    def count(self, name: str) -> int | None:
-        return self._integer(name, at_most=_MAX_COUNT)
-
-    def milliseconds(self, name: str) -> int | None:
-        return self._integer(name, at_most=253_402_300_799_000)  # the end of the year 9999, the last BSON date we read
-
-    def text(self, name: str) -> str | None:
-        value = self._headers.get(name)
-        usable = _usable_text(value)
-        if value not in (None, "") and usable is None:
-            self.ignored.append(name)
-        return usable
-
-    def identifier(self, name: str) -> str | None:
-        text = self.text(name)
-        try:
-            return None if text is None else str(uuid.UUID(text))
-        except ValueError:
-            self.ignored.append(name)
-            return None
-
-    def _integer(self, name: str, *, at_most: int) -> int | None:
-        value = self._headers.get(name)
-        if value is None:
-            return None
-        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= at_most:
-            return value
-        self.ignored.append(name)
-        return None

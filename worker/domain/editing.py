@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from worker.domain.audit import Audit
+from worker.domain.audit_entry import AuditAction
 from worker.domain.core import utc_now
 from worker.domain.dead_letter import DeadLetterRecord, LetterKind
 from worker.domain.edit import Edit, EditReport, EditResult, with_headers
@@ -100,7 +101,7 @@ class Editing:
         replay_id, sent = self._new_id(), False
         what = f"dead letter {edit.after.id}: version {edit.after.version}, replay {replay_id}"
         try:
-            async with self._audit.recorded("edit", who=by, why=why, what=what) as recording:
+            async with self._audit.recorded(AuditAction.EDIT, who=by, why=why, what=what) as recording:
                 recording.count = 0
                 await self._claim(edit, replay_id, by=by, why=why)
                 await self._publish(edit, replay_id)

@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from worker.domain.core import utc_now
-from worker.domain.dead_letter import DeadLetterRecord, LetterKind, dead_letter_from, kind_of
+from worker.domain.dead_letter import DeadLetterRecord, LetterKind
+from worker.domain.dead_letter_reading import dead_letter_from, kind_of
 from worker.domain.delivery import Delivery
 from worker.domain.delivery_notice import readable_names
 from worker.domain.errors import MalformedOrderError, ShipmentAlreadySettledError

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from worker.domain.audit import Audit
+from worker.domain.audit_entry import AuditAction
 from worker.domain.core import utc_now
 from worker.domain.errors import JobConflictError, NotFoundError
 from worker.domain.outcome import DeadLetterReason
@@ -97,6 +98,10 @@ class ReplayJobs:
         found = sum(group.count for group in groups) + sum(left_alone.values())
         return ReplayPlan(groups, left_alone, max(len(set(selection.ids)) - found, 0) if selection.ids else 0)
 
+    async def refuse_a_second(self) -> None:
+        """Raise JobConflictError when a job is active: no need to plan another then."""
+        _refuse_beside(await self._jobs.active())
+
     async def start(self, selection: Selection, options: ReplayOptions, *, by: str, why: str) -> ReplayJob:
         """Store a new job; a worker begins with it at once.
 
@@ -118,14 +123,9 @@ class ReplayJobs:
             cutoff=max((group.last_seen for group in groups), default=now),
         )
         async with self._audit.recorded(
-            "replay.start", who=by, why=why, what=f"job {job.id}: {in_words(selection)}", job_id=job.id
+            AuditAction.REPLAY_START, who=by, why=why, what=f"job {job.id}: {in_words(selection)}", job_id=job.id
         ) as recording:
-            active = await self._jobs.add(job)
-            if active is not None:
-                raise JobConflictError(
-                    f"the replay job {active.id} of {active.by} is active ({active.state}; {active.why}): one at a "
-                    f"time. {_way_out(active)}"
-                )
+            _refuse_beside(await self._jobs.add(job))
             recording.count = sum(group.count for group in groups)
         return job
 
@@ -180,7 +180,9 @@ class ReplayJobs:
         return await self._letters.count(replace(job.selection, since=since, until=until, not_of_job=job.id))
 
     async def _change(self, job_id: str, verb: str, allowed: frozenset[JobState], *, by: str, why: str) -> ReplayJob:
-        async with self._audit.recorded(f"replay.{verb}", who=by, why=why, what=f"job {job_id}", job_id=job_id):
+        async with self._audit.recorded(
+            AuditAction(f"replay.{verb}"), who=by, why=why, what=f"job {job_id}", job_id=job_id
+        ):
             while True:
                 job = await self._get(job_id)
                 if job.state not in allowed:
@@ -196,6 +198,15 @@ class ReplayJobs:
         if job is None:
             raise NotFoundError(f"there is no replay job {job_id!r}")
         return job
+
+
+def _refuse_beside(active: ReplayJob | None) -> None:
+    """Raise JobConflictError when there is an active job."""
+    if active is not None:
+        raise JobConflictError(
+            f"the replay job {active.id} of {active.by} is active ({active.state}; {active.why}): one at a time. "
+            f"{_way_out(active)}"
+        )
 
 
 def _way_out(job: ReplayJob) -> str:

@@ -16,6 +16,10 @@ class IReplayJobs(Protocol):
         """Store a new job; where another one is active store nothing and return that one."""
         ...
 
+    async def active(self) -> ReplayJob | None:
+        """Return the job that is active, None when none is."""
+        ...
+
     async def get(self, job_id: str) -> ReplayJob | None:
         """Return one job."""
         ...

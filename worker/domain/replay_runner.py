@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from worker.domain.audit import Audit
+from worker.domain.audit_entry import AuditAction
 from worker.domain.core import utc_now
 from worker.domain.errors import BrokerUnavailableError, JobConflictError, StoreUnavailableError
 from worker.domain.log import StructuredLogger
@@ -201,7 +202,7 @@ class ReplayRunner:
         entry_id = f"{job.id}:{state}:{job.round}:{int(job.state_since.timestamp() * 1000)}"
         with suppress(JobConflictError):
             async with self._audit.recorded(
-                f"replay.{state}",
+                AuditAction(f"replay.{state}"),
                 who=f"worker {self._name}",
                 why=because or "every letter has its outcome",
                 what=f"job {job.id}",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from worker.domain.audit import Audit, Recording
+from worker.domain.audit_entry import AuditAction
 from worker.domain.core import utc_now
 from worker.domain.ports import IDeadLetterSearch, ITriage
 from worker.domain.selection import DeadLetterState, Selection
@@ -18,14 +19,14 @@ from worker.domain.selection_words import in_words
 DEFAULT_RETENTION = timedelta(days=14)
 DEFAULT_OVERDUE_AFTER = timedelta(minutes=30)
 _BATCH = 1_000
-_MOVES_FROM = {"discard": DeadLetterState.OPEN, "restore": DeadLetterState.DISCARDED}
+_MOVES_FROM = {AuditAction.DISCARD: DeadLetterState.OPEN, AuditAction.RESTORE: DeadLetterState.DISCARDED}
 
 
 @dataclass(frozen=True, slots=True)
 class TriagePlan:
     """What a discard or restore would move: the letters that matched when it was made, and none that came later."""
 
-    action: str
+    action: AuditAction
     """`discard` or `restore`."""
     selection: Selection
     ids: tuple[str, ...]
@@ -82,7 +83,7 @@ class Triage:
 
     async def plan_discard(self, selection: Selection) -> TriagePlan:
         """Return what discarding the selection would do; changes nothing. Raises StoreUnavailableError."""
-        return await self._plan("discard", selection, overdue=())
+        return await self._plan(AuditAction.DISCARD, selection, overdue=())
 
     async def plan_restore(self, selection: Selection) -> TriagePlan:
         """Return what restoring the selection would do; changes nothing. Raises StoreUnavailableError.
@@ -94,7 +95,7 @@ class Triage:
             overdue = await self._triage.ids(
                 replace(selection, state=DeadLetterState.REPLAYING), claimed_before=self._overdue_before()
             )
-        return await self._plan("restore", selection, overdue=overdue)
+        return await self._plan(AuditAction.RESTORE, selection, overdue=overdue)
 
     async def discard(self, plan: TriagePlan, *, why: str, by: str) -> TriageReport:
         """Discard the letters of the plan that are still open and still match. Safe to repeat.
@@ -125,7 +126,7 @@ class Triage:
         moved = recording.count or 0
         return TriageReport(moved - given_up, given_up=given_up, changed=plan.count - moved)
 
-    async def _plan(self, action: str, selection: Selection, *, overdue: Sequence[str]) -> TriagePlan:
+    async def _plan(self, action: AuditAction, selection: Selection, *, overdue: Sequence[str]) -> TriagePlan:
         moves_from = _MOVES_FROM[action]
         ids: Sequence[str] = ()
         if selection.state in {None, moves_from}:

@@ -1,0 +1,38 @@
+"""Tasks that run beside a worker's consumers."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from worker.domain.log import StructuredLogger
+
+_RESTART_PAUSE = 2.0
+
+_log = StructuredLogger("logistics.worker")
+
+
+@dataclass(slots=True)
+class Background:
+    """Tasks that run beside the consumers and end with them."""
+
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run `work` until `stop`; a fault in it is logged, and it begins again."""
+        self.tasks.append(asyncio.create_task(self._keep_running(work)))
+
+    async def stop(self) -> None:
+        """Cancel everything and wait for its end."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    @staticmethod
+    async def _keep_running(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        while True:
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001 - a worker without its intake or its reports must not go on so
+                _log.error("background.failed", exc_info=error)
+            await asyncio.sleep(_RESTART_PAUSE)
