@@ -241,7 +241,7 @@ async def test_show_tells_everything_about_a_letter_and_its_shipment(desk: Desk)
     for part in (
         *(letter.id, "open", "supplier_rejected", letter.order_id, letter.trace_id, letter.fingerprint),
         *("(3 min ago)", "UTC", "SupplierRejectedError: unknown address", "x-tenant: acme"),
-        *("PENDING, 1 failed tries", "received", "attempt_failed", "try 1 · OSError: boom · next try in 5.0 s"),
+        *("PENDING, 1 failed try", "received", "attempt_failed", "try 1 · OSError: boom · next try in 5.0 s"),
         *("filed", f'  "order_id": "{letter.order_id}",'),
     ):
         assert str(part) in shown.text, part
