@@ -19,7 +19,6 @@ from infra.local.server import Command, PrivateServer
 PROGRAMS = Path("/usr/lib/rabbitmq/bin")
 """Where the packages put the plain scripts; those on the PATH are wrappers that want root and the system's node."""
 
-_NODE = "private@localhost"  # the name may be the same everywhere: every node has a name service of its own
 _CTL_TIMEOUT = 60  # seconds
 # Without these the Erlang VM listens to its peers on every interface, and starts a daemon when epmd does not answer.
 _STAY_PRIVATE = "-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false"
@@ -63,6 +62,8 @@ class PrivateRabbitMQ(PrivateServer):
 
     title = "RabbitMQ"
     remedy = "If a part of RabbitMQ is missing: make install-servers"
+    node_name = "private@localhost"
+    """May be the same everywhere: every node has a name service of its own."""
 
     def __init__(self, data_dir: str | os.PathLike[str], *, programs: Path = PROGRAMS) -> None:
         """Keep everything in the folder; `programs` holds `rabbitmq-server` and `rabbitmqctl`."""
@@ -98,7 +99,7 @@ class PrivateRabbitMQ(PrivateServer):
 
         Raises LocalServerError with its complaint.
         """
-        command = [self._program("rabbitmqctl"), "--node", _NODE, *arguments]
+        command = [self._program("rabbitmqctl"), "--node", self.node_name, *arguments]
         try:
             done = subprocess.run(  # noqa: S603 - our own program
                 command, env=self._environment(), cwd=self.data_dir, capture_output=True, text=True,
@@ -122,6 +123,10 @@ class PrivateRabbitMQ(PrivateServer):
             ([epmd, "-address", LOOPBACK, "-port", str(self._node.epmd_port)], environment),
             ([server], environment),
         )
+
+    def configuration(self) -> str:
+        """Return the text of rabbitmq.conf."""
+        return _CONFIGURATION.format(node=self._node)
 
     def why_not_ready(self) -> str | None:
         """Return what the node does not do yet, or None when it can be used."""
@@ -155,7 +160,7 @@ class PrivateRabbitMQ(PrivateServer):
         cookie = self.data_dir / "home" / ".erlang.cookie"
         if not cookie.exists():
             write_private(cookie, secrets.token_hex(20), mode=0o400)  # Erlang refuses one that others may read
-        write_private(self.data_dir / "rabbitmq.conf", _CONFIGURATION.format(node=self._node))
+        write_private(self.data_dir / "rabbitmq.conf", self.configuration())
         write_private(self.data_dir / "advanced.config", "[].\n")
         write_private(self.data_dir / "enabled_plugins", "[rabbitmq_management].\n")
 
@@ -168,7 +173,7 @@ class PrivateRabbitMQ(PrivateServer):
             "HOME": str(folder / "home"),
             "ERL_EPMD_ADDRESS": LOOPBACK,
             "ERL_EPMD_PORT": str(self._node.epmd_port),
-            "RABBITMQ_NODENAME": _NODE,
+            "RABBITMQ_NODENAME": self.node_name,
             "RABBITMQ_NODE_PORT": str(self._node.amqp_port),
             "RABBITMQ_DIST_PORT": str(self._node.peer_port),
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",

@@ -1,0 +1,105 @@
+"""Three RabbitMQ nodes that form a cluster, each of which can be killed."""
+
+import json
+import secrets
+import shutil
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from infra.local.files import write_private
+from infra.local.ports import LOOPBACK, free_ports
+from infra.local.process import ServerProcess
+from infra.local.rabbitmq import PrivateRabbitMQ
+from infra.local.server import Command
+
+NAMES = ("one@localhost", "two@localhost", "three@localhost")
+_PEERS = "".join(f"cluster_formation.classic_config.nodes.{number} = {name}\n" for number, name in enumerate(NAMES, 1))
+_CLUSTER = f"""\
+cluster_formation.peer_discovery_backend = classic_config
+{_PEERS}\
+cluster_name = chaos
+cluster_partition_handling = ignore
+"""
+# Deliveries are looked at for the consumer time-out at every tick of their channel, by default once a minute.
+_ADVANCED = "[{rabbit, [{channel_tick_interval, 3000}]}].\n"
+
+
+class ClusterNode(PrivateRabbitMQ):
+    """One node; it shares name service, cookie and password with its peers."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        super().__init__(folder)
+        self.node_name = name
+        self.processes = [ServerProcess("rabbitmq", self.data_dir)]
+
+    @property
+    def amqp_port(self) -> int:
+        return self._node.amqp_port
+
+    @property
+    def ports(self) -> Sequence[int]:
+        return self._node.amqp_port, self._node.management_port, self._node.peer_port
+
+    def prepare(self) -> Sequence[Command]:
+        commands = super().prepare()[-1:]
+        write_private(self.data_dir / "advanced.config", _ADVANCED)
+        return commands
+
+    def configuration(self) -> str:
+        return super().configuration() + _CLUSTER
+
+
+class Cluster:
+    """The three nodes and their name service."""
+
+    def __init__(self, folder: Path) -> None:
+        self._epmd = ServerProcess("epmd", folder)
+        self._folder = folder
+        self.nodes = self._made_up_nodes(folder)
+
+    def start(self) -> None:
+        """Start all three at once and wait for the cluster; about 25 s."""
+        epmd, port = shutil.which("epmd"), self._epmd_port
+        assert epmd is not None
+        self._epmd.start([epmd, "-address", LOOPBACK, "-port", str(port)], {"PATH": "/usr/bin:/bin"})
+        for node in self.nodes:
+            node.launch()
+        for node in self.nodes:
+            node.wait_ready()
+        self.nodes[0].ctl("await_online_nodes", "3")
+
+    def kill(self) -> None:
+        """End everything at once."""
+        with ExitStack() as stack:
+            stack.callback(self._epmd.kill)
+            for node in self.nodes:
+                stack.callback(node.kill)
+
+    def leader_of(self, queue: str) -> ClusterNode | None:
+        """Return the node that leads a queue, None while nobody does or nobody knows."""
+        for node in self.nodes:
+            if node.is_running:
+                told = json.loads(node.ctl("list_queues", "--formatter", "json", "name", "leader", "--online"))
+                leaders = {row["name"]: row["leader"] for row in told}
+                return next((each for each in self.nodes if each.node_name == leaders.get(queue)), None)
+        return None
+
+    def any_node(self) -> ClusterNode:
+        """Return a node that runs."""
+        return next(node for node in self.nodes if node.is_running and node.why_not_ready() is None)
+
+    def _made_up_nodes(self, folder: Path) -> list[ClusterNode]:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        ports = free_ports(1 + 3 * len(NAMES))
+        self._epmd_port, cookie, password = ports.pop(), secrets.token_hex(20), secrets.token_hex(16)
+        nodes = []
+        for name in NAMES:
+            home = folder / name.partition("@")[0]
+            (home / "home").mkdir(mode=0o700, parents=True)
+            write_private(home / "home" / ".erlang.cookie", cookie, mode=0o400)
+            known = {"amqp_port": ports.pop(), "management_port": ports.pop(), "peer_port": ports.pop()}
+            shared = {"epmd_port": self._epmd_port, "user": "logistics", "password": password}
+            write_private(home / "node.json", json.dumps({**known, **shared}))
+            nodes.append(ClusterNode(home, name))
+        return nodes

@@ -1,0 +1,220 @@
+"""One run: orders flow, storms strike, all is healed, and the accountant looks for every order."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from aio_pika.exceptions import AMQPError
+
+from tests.chaos.accountant import Account, account
+from tests.chaos.evidence import consumers, depths, gather
+from tests.chaos.faults import FAULTS
+from tests.chaos.plan import Storm, Strike, plan
+from tests.chaos.world import World, running_world, store_uri
+
+_FEED_EVERY = 0.1
+_PULSE_EVERY = 0.05
+_NOTHING_MOVES = 15.0
+_RECOVERY_TIMEOUT = 120.0
+_SETTLE_TIMEOUT = 300.0
+_QUIET = 2.0
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """How the flow of orders came through a storm."""
+
+    storm: Storm
+    seconds: float
+    """From the healing of the last fault to the next dispatch."""
+    longest_pause: float
+    """Seconds without a dispatch, from the storm's beginning to that dispatch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a run."""
+
+    seed: int
+    orders: int
+    confirmed: int
+    faults: Counter[str]
+    recoveries: Sequence[Recovery]
+    account: Account
+    seconds: float
+    worker_starts: int
+    found_deaf: int
+    exit_codes: Sequence[int]
+    """Of the workers' orderly stop at the end."""
+
+    @property
+    def slowest(self) -> Recovery:
+        """The recovery that took longest after the last fault was healed."""
+        return max(self.recoveries, key=lambda recovery: recovery.seconds)
+
+    @property
+    def longest_pause(self) -> Recovery:
+        """The one with the longest time without a dispatch, faults included."""
+        return max(self.recoveries, key=lambda recovery: recovery.longest_pause)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing at all is wrong."""
+        return not self.account.findings and not any(self.exit_codes)
+
+
+async def run(*, seed: int, orders: int, faults: int, workers: int, folder: Path, say: Say) -> Result:
+    """Publish the orders, strike with so many faults while they are handled, and account for every order."""
+    storms = plan(seed, faults=faults)
+    started = time.monotonic()
+    async with running_world(folder, workers=workers) as world:
+        say(f"ready after {time.monotonic() - started:.0f} s: seed {seed}, {orders:,} orders, {len(storms)} storms")
+        await _queues_are_there(world)
+        recoveries = []
+        for number, storm in enumerate(storms):
+            first, last = (orders * each // len(storms) for each in (number, number + 1))
+            async with _pulse(world) as pulse:
+                await _strike(world, storm, first, last)
+                recovery = Recovery(storm, await _recovered(world), pulse.longest_pause)
+            recoveries.append(recovery)
+            await _caught_up(world, first)
+            clock = time.monotonic() - started
+            say(
+                f"{clock:6.0f} s  storm {number + 1}/{len(storms)}, {world.dispatched:,} dispatched, "
+                f"longest pause {recovery.longest_pause:.1f} s: {storm}"
+            )
+        await _settled(world, orders, say)
+        await _nobody_is_deaf(world)
+        exit_codes = [await worker.stop() for worker in world.workers]
+        evidence = await gather(
+            amqp_url=world.cluster.any_node().amqp_url,
+            mongodb_uri=store_uri(world.to_store),
+            supplier=world.supplier,
+            book=world.book,
+        )
+        return Result(
+            seed=seed,
+            orders=orders,
+            confirmed=len(evidence.confirmed),
+            faults=Counter(strike.kind for storm in storms for strike in storm.strikes),
+            recoveries=recoveries,
+            account=await asyncio.to_thread(account, evidence),
+            seconds=time.monotonic() - started,
+            worker_starts=sum(worker.starts for worker in world.workers),
+            found_deaf=sum(worker.found_deaf for worker in world.workers),
+            exit_codes=exit_codes,
+        )
+
+
+class _Pulse:
+    """Watches the dispatches."""
+
+    def __init__(self) -> None:
+        self.longest_pause = 0.0
+
+    async def watch(self, world: World) -> None:
+        count, since = world.dispatched, time.monotonic()
+        while True:
+            await asyncio.sleep(_PULSE_EVERY)
+            now = world.dispatched
+            self.longest_pause = max(self.longest_pause, time.monotonic() - since)
+            if now != count:
+                count, since = now, time.monotonic()
+
+
+@asynccontextmanager
+async def _pulse(world: World) -> AsyncIterator[_Pulse]:
+    pulse = _Pulse()
+    watching = asyncio.create_task(pulse.watch(world))
+    try:
+        yield pulse
+    finally:
+        watching.cancel()
+
+
+async def _queues_are_there(world: World) -> None:
+    """Wait until a worker has declared everything; a quorum queue is safe from a kill a moment later only."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await depths(world.cluster.nodes[0].amqp_url)
+                break
+            except (AMQPError, OSError):
+                await asyncio.sleep(0.3)
+    await asyncio.sleep(_QUIET)
+
+
+async def _strike(world: World, storm: Storm, first: int, last: int) -> None:
+    """Strike while the orders from `first` to `last` are published, evenly; the last few come when all is healed."""
+    kept = last - max((last - first) // 10, 1)
+    feeding = asyncio.create_task(_feed(world, first, kept, seconds=storm.lasts))
+    async with asyncio.TaskGroup() as group:
+        for strike in storm.strikes:
+            group.create_task(_strike_once(world, strike))
+    await feeding
+    world.publish_up_to(last)
+
+
+async def _feed(world: World, first: int, last: int, *, seconds: float) -> None:
+    steps = max(int(seconds / _FEED_EVERY), 1)
+    for step in range(1, steps + 1):
+        world.publish_up_to(first + (last - first) * step // steps)
+        await asyncio.sleep(_FEED_EVERY)
+
+
+async def _caught_up(world: World, orders: int) -> None:
+    """Wait until so many orders are through, so that storms do not pile up; what is a dead letter never comes."""
+    last, moved_at = -1, time.monotonic()
+    while (now := world.dispatched) < orders and time.monotonic() - moved_at < _NOTHING_MOVES:
+        if now != last:
+            last, moved_at = now, time.monotonic()
+        await asyncio.sleep(0.1)
+
+
+async def _strike_once(world: World, strike: Strike) -> None:
+    _, fault = FAULTS[strike.kind]
+    await asyncio.sleep(strike.after)
+    async with fault(world, Random(strike.seed)):
+        await asyncio.sleep(strike.lasts)
+
+
+async def _recovered(world: World) -> float:
+    """Return the seconds until the next order is dispatched; fail when none is for two minutes."""
+    before, since = world.dispatched, time.monotonic()
+    while world.dispatched == before:
+        if time.monotonic() - since > _RECOVERY_TIMEOUT:
+            raise AssertionError(f"nothing is dispatched {_RECOVERY_TIMEOUT:.0f} s after the storm")
+        await asyncio.sleep(0.05)
+    return time.monotonic() - since
+
+
+async def _nobody_is_deaf(world: World) -> None:
+    """Wait until each queue has a consumer of each worker; fail when one has none after a minute."""
+    deadline = time.monotonic() + 60
+    while set((found := await consumers(world.cluster.any_node().amqp_url)).values()) != {len(world.workers)}:
+        assert time.monotonic() < deadline, f"consumers after a minute of quiet: {found}"
+        await asyncio.sleep(0.5)
+
+
+async def _settled(world: World, orders: int, say: Say) -> None:
+    """Wait until the publisher has done and every queue is empty for a while."""
+    world.publish_up_to(orders)
+    assert world.publisher.stdin is not None
+    world.publisher.stdin.close()
+    async with asyncio.timeout(_SETTLE_TIMEOUT):
+        await world.publisher.wait()
+        empty_since, next_word = None, 0.0
+        while empty_since is None or time.monotonic() - empty_since < _QUIET * 3:
+            await asyncio.sleep(0.5)
+            waiting = await depths(world.cluster.any_node().amqp_url)
+            empty_since = None if waiting else empty_since or time.monotonic()
+            if waiting and time.monotonic() > next_word:
+                say(f"waiting: {waiting}")
+                next_word = time.monotonic() + 10
