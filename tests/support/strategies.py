@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from hypothesis import strategies as st
 
 OWN_HEADERS = (
-    *("trace_id", "traceparent", "tracestate", "attempt", "deferrals", "first_failed_at", "not_before"),
+    *("trace_id", "traceparent", "tracestate", "attempt", "deferrals", "first_failed_at", "not_before", "wait_left"),
     *("error_type", "error_message", "error_frame", "error_chain", "dead_letter_reason", "dead_letter_id"),
     *("origin_exchange", "origin_routing_key", "origin_message_id", "replay_id"),
 )

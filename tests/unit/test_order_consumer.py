@@ -141,6 +141,14 @@ async def test_a_message_that_is_much_too_early_is_sent_round_again_untouched(ma
     assert (room.repository.calls, room.supplier.asked) == ([], [])
 
 
+async def test_what_a_worker_with_a_clock_hours_ahead_sent_back_is_tried_when_its_delay_is_over() -> None:
+    an_hour_ahead = {"not_before": in_ms(3_600_000), "wait_left": 0}
+    assert await Room().handle(headers=an_hour_ahead) == Ack("shipped")
+    longer = await Room().handle(headers={**an_hour_ahead, "wait_left": 20_000})
+    assert isinstance(longer, Defer)
+    assert (longer.queue, longer.headers["wait_left"]) == ("30s", 0)
+
+
 async def test_a_message_that_is_a_little_early_is_held() -> None:
     room, when = Room(), in_ms(40)
     assert await room.handle(headers={"not_before": when}) == Ack("shipped")

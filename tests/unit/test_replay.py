@@ -64,7 +64,7 @@ def test_a_copy_keeps_the_publishers_headers_and_the_trace_and_starts_counting_a
     "name",
     [
         *("error_type", "error_message", "error_frame", "error_chain", "dead_letter_reason"),
-        *("first_failed_at", "not_before"),
+        *("first_failed_at", "not_before", "wait_left"),
         *("x-death", "x-first-death-queue", "x-last-death-reason", "x-delivery-count", "x-acquired-count"),
     ],
 )

@@ -191,9 +191,28 @@ def test_an_early_notice_waits_in_the_default_delays_for_a_day() -> None:
 def test_a_message_is_early_by_what_is_left_and_a_time_not_to_be_ours_is_not_believed(
     policy: RetryPolicy, not_before: int | None
 ) -> None:
-    early = policy.seconds_early(not_before, now=NOW)
+    early = policy.seconds_early(not_before, wait_left=None, now=NOW)
     left = 0.0 if not_before is None else (not_before - NOW) / 1000
     assert early == (left if 0 < left <= policy.max_age + HOLD_LIMIT else 0.0)
+
+
+@given(policies, st.floats(0, 20), chances, st.floats(-2 * DAY, 2 * DAY))
+def test_a_worker_whose_clock_is_wrong_makes_nobody_wait_longer_than_was_asked_for(
+    policy: RetryPolicy, times_longest: float, chance: float, ahead: float
+) -> None:
+    asked = times_longest * max(delay.seconds for delay in policy.delays)
+    outcome: Retry | Defer = retried(policy, SupplierUnavailableError("later", retry_after=asked), chance=chance)
+    not_before, planned, waited = outcome.not_before + round(ahead * 1000), (outcome.not_before - NOW) / 1000, 0.0
+    while True:
+        waited += length(policy, outcome.queue)
+        now = NOW + round(waited * 1000)  # by the right clock of whoever takes it next
+        early = policy.seconds_early(not_before, wait_left=outcome.wait_left, now=now)
+        if early <= HOLD_LIMIT:
+            break
+        outcome = policy.defer(None, seconds=early, now=now)
+    assert waited + early <= planned + max(delay.seconds for delay in policy.delays) + 0.01
+    if ahead >= 0:
+        assert waited + early >= min(asked, policy.max_age)
 
 
 @given(policies, store_down, attempts, st.integers(0, 10**13))

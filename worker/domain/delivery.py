@@ -43,6 +43,8 @@ class MessageState:
     """Milliseconds since the epoch."""
     not_before: int | None
     """Milliseconds since the epoch."""
+    wait_left: int | None
+    """Milliseconds of the wait that the delay queue did not cover."""
     origin_exchange: str
     origin_routing_key: str
     origin_message_id: str
@@ -69,6 +71,7 @@ class MessageState:
             deferrals=reader.count("deferrals") or 0,
             first_failed_at=reader.milliseconds("first_failed_at"),
             not_before=reader.milliseconds("not_before"),
+            wait_left=reader.milliseconds("wait_left"),
             origin_exchange=(reader.text("origin_exchange") if returned else None) or delivery.exchange,
             origin_routing_key=(reader.text("origin_routing_key") if returned else None) or delivery.routing_key,
             origin_message_id=message_id or uuid.uuid4().hex,
@@ -118,6 +121,7 @@ class MessageState:
             "dead_letter_id": self.dead_letter_id,
             "replay_id": self.replay_id,
             "not_before": self._not_before(outcome),
+            "wait_left": None if isinstance(outcome, DeadLetter) else outcome.wait_left,
         }
         headers.update({name: value for name, value in optional.items() if value is not None})
         if outcome.error is not None:
@@ -179,7 +183,16 @@ def _error_headers(error: BaseException) -> dict[str, object]:
 
 _OWN_HEADERS = frozenset(
     {
-        *("trace_id", "traceparent", "tracestate", "attempt", "deferrals", "first_failed_at", "not_before"),
+        *(
+            "trace_id",
+            "traceparent",
+            "tracestate",
+            "attempt",
+            "deferrals",
+            "first_failed_at",
+            "not_before",
+            "wait_left",
+        ),
         *("error_type", "error_message", "error_frame", "error_chain", "dead_letter_reason", "dead_letter_id"),
         *("origin_exchange", "origin_routing_key", "origin_message_id", "replay_id"),
     }

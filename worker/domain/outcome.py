@@ -37,6 +37,8 @@ class Retry:
     error: BaseException
     not_before: int
     """Milliseconds since the epoch before which the next try must not start."""
+    wait_left: int = 0
+    """Milliseconds of the wait that are left when the delay queue lets go of the message."""
     headers: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -48,6 +50,7 @@ class Defer:
     error: BaseException | None
     """Why; None when the message only came back before its time."""
     not_before: int
+    wait_left: int = 0
     headers: Mapping[str, object] = field(default_factory=dict)
 
 

@@ -90,16 +90,25 @@ class RetryPolicy:
     def defer(self, error: BaseException | None, *, seconds: float, now: int) -> Defer:
         """Put off for at least `seconds`, rounded up to a queue; longer than the longest takes several rounds."""
         seconds = self._bounded(seconds)
-        return Defer(self._queue_for(seconds).label, error, not_before=now + math.ceil(seconds * 1000))
+        delay = self._queue_for(seconds)
+        return Defer(
+            delay.label,
+            error,
+            not_before=now + math.ceil(seconds * 1000),
+            wait_left=_wait_left(seconds, delay),
+        )
 
-    def seconds_early(self, not_before: int | None, *, now: int) -> float:
-        """Return for how long a message must not be tried yet; a time too far off to be ours counts as none.
+    def seconds_early(self, not_before: int | None, *, wait_left: int | None, now: int) -> float:
+        """Return for how long a message that came back must not be tried yet; an impossible time counts as none.
 
-        not_before, now: milliseconds since the epoch.
+        Never longer than what the delay queue left of the wait, whatever the clocks say: the worker that wrote
+        `not_before` may have been hours ahead. not_before, now: milliseconds since the epoch. wait_left: milliseconds.
         """
         if not_before is None:
             return 0.0
         early = (not_before - now) / 1000
+        if wait_left is not None:
+            early = min(early, wait_left / 1000)
         return early if 0 < early <= self.max_age + HOLD_LIMIT else 0.0
 
     def _retry(self, error: BaseException, *, attempt: int, now: int, chance: float) -> Retry:
@@ -110,7 +119,7 @@ class RetryPolicy:
         # Jitter only lengthens, and by no more than a worker is ready to hold the message when it comes back.
         jitter = chance * min(_JITTER * delay.seconds, HOLD_LIMIT)
         wait = max(asked, delay.seconds) + jitter
-        return Retry(delay.label, error, not_before=now + math.ceil(wait * 1000))
+        return Retry(delay.label, error, not_before=now + math.ceil(wait * 1000), wait_left=_wait_left(wait, delay))
 
     def _step(self, times_before: int) -> Delay:
         return self.delays[min(times_before, len(self.delays) - 1)]
@@ -123,3 +132,7 @@ class RetryPolicy:
 
     def _bounded(self, seconds: float) -> float:
         return min(max(seconds, 0.0), self.max_age)
+
+
+def _wait_left(seconds: float, delay: Delay) -> int:
+    return max(math.ceil((seconds - delay.seconds) * 1000), 0)
