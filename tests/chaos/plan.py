@@ -5,7 +5,7 @@ from random import Random
 
 from tests.chaos.faults import FAULTS
 
-_MOST_TOGETHER = 4
+_MOST_TOGETHER = 5
 _SHORTEST, _LONGEST = 0.5, 6.0
 
 
@@ -45,15 +45,20 @@ def plan(seed: int, *, faults: int) -> list[Storm]:
         kinds += random.sample(list(FAULTS), k=len(FAULTS))
     waiting, storms = kinds[:faults], []
     while waiting:
-        together: list[str] = []
-        for kind in waiting[: random.randint(1, _MOST_TOGETHER)]:
-            parts = {FAULTS[each][0] for each in together}
-            if FAULTS[kind][0] not in parts:
-                together.append(kind)
+        together = _together(waiting, most=random.randint(1, _MOST_TOGETHER))
         for kind in together:
             waiting.remove(kind)
         storms.append(Storm(tuple(_strike(kind, random) for kind in together)))
     return storms
+
+
+def _together(waiting: list[str], *, most: int) -> list[str]:
+    """Return the first few that strike different parts."""
+    together: dict[str, str] = {}
+    for kind in waiting:
+        if len(together) < most:
+            together.setdefault(FAULTS[kind][0], kind)
+    return list(together.values())
 
 
 def _strike(kind: str, random: Random) -> Strike:
