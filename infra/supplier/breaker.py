@@ -40,8 +40,9 @@ class CircuitState(StrEnum):
 class CircuitBreaker:
     """Refuses calls while the other side is known to be broken.
 
-    Opens after `failure_threshold` failures in a row, for `recovery_timeout` seconds or, when the other side asked
-    for more with a Retry-After, for that long (at most 5 minutes). Then one call probes.
+    Opens after `failure_threshold` failures in a row, for `recovery_timeout` seconds. Opens at once when the other side
+    asks for a pause with a Retry-After, for that long (at most 5 minutes): it asked this client, not this one call.
+    Then one call probes; when that fails too, it opens for the longer of the two.
     """
 
     def __init__(
@@ -87,7 +88,6 @@ class CircuitBreaker:
         try:
             result = await function(*args, **kwargs)
         except _FAILURES as error:
-            self._hint = min(getattr(error, "retry_after", None) or 0.0, _LONGEST_HINT)
             self._report(generation, error)
             raise
         except SupplierRejectedError:
@@ -119,8 +119,12 @@ class CircuitBreaker:
         if generation != self._generation:
             return
         self._probing = False
+        self._hint = min(getattr(error, "retry_after", None) or 0.0, _LONGEST_HINT)
         if error is not None:
             self.last_failure = str(error)[:300]
+        if self._hint > 0 and error is not None:
+            self._breaker.open()
+            return
         try:
             self._breaker.call(_outcome_of, error)
         except aiobreaker.CircuitBreakerError:
@@ -129,11 +133,12 @@ class CircuitBreaker:
             pass
 
     def _changed(self, state: CircuitState) -> None:
-        self._state = state
+        before, self._state = self._state, state
         self._generation += 1
         self._probing = False
         if state is CircuitState.OPEN:
-            self._open_until = self._clock() + max(self._recovery_timeout, self._hint)
+            asked_for = self._hint > 0 and before is CircuitState.CLOSED
+            self._open_until = self._clock() + (self._hint if asked_for else max(self._recovery_timeout, self._hint))
         self._on_change(state)
 
 

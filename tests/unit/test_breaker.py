@@ -133,17 +133,39 @@ async def test_only_the_monotonic_clock_it_was_given_counts() -> None:
     assert await room.answer() == "yes"
 
 
-@pytest.mark.parametrize(("asked", "waits"), [(None, 10.0), (3.0, 10.0), (25.0, 25.0), (1e6, 300.0)])
-async def test_a_retry_after_lengthens_the_wait_up_to_five_minutes(asked: float | None, waits: float) -> None:
+@pytest.mark.parametrize(("asked", "waits"), [(0.5, 0.5), (3.0, 3.0), (25.0, 25.0), (1e6, 300.0)])
+async def test_a_retry_after_opens_it_at_once_for_as_long_as_was_asked_but_five_minutes(
+    asked: float, waits: float
+) -> None:
     room = Room()
-    await room.fail(3, retry_after=asked)
-    assert await room.refused() == waits
+    await room.fail(retry_after=asked)
+    assert (room.circuit.state, await room.refused()) == (OPEN, waits)
+
+
+@pytest.mark.parametrize(("asked", "waits"), [(None, 10.0), (3.0, 10.0), (25.0, 25.0)])
+async def test_a_probe_that_fails_opens_it_for_the_longer_of_recovery_time_and_retry_after(
+    asked: float | None, waits: float
+) -> None:
+    room = Room()
+    await room.fail(3)
+    room.now += 10.0
+    await room.fail(retry_after=asked)
+    assert (room.circuit.state, await room.refused()) == (OPEN, waits)
+
+
+@pytest.mark.parametrize("asked", [None, 0.0])
+async def test_a_failure_that_asks_for_no_pause_is_one_of_several(asked: float | None) -> None:
+    room = Room()
+    await room.fail(2, retry_after=asked)
+    assert room.circuit.state is CLOSED
 
 
 async def test_the_retry_after_of_an_earlier_failure_is_forgotten() -> None:
     room = Room()
-    await room.fail(2, retry_after=200.0)
-    await room.fail(1)
+    await room.fail(retry_after=200.0)
+    room.now += 200.0
+    await room.answer()
+    await room.fail(3)
     assert room.circuit.retry_after == 10.0
 
 
