@@ -141,7 +141,9 @@ async def _check_store(settings: Settings) -> list[Finding]:
 
 
 async def _check_supplier(settings: Settings) -> list[Finding]:
-    status = await probe_supplier(settings.required("supplier_url"), timeout=_SUPPLIER_TIMEOUT)
+    status = await probe_supplier(
+        settings.required("supplier_url"), timeout=_SUPPLIER_TIMEOUT, tls=settings.supplier_tls
+    )
     return [Finding("supplier", Verdict.OK, f"reachable (a GET is answered HTTP {status}; no dispatch was tried)")]
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeGuard
+from urllib.parse import parse_qsl, urlsplit
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
@@ -11,11 +12,13 @@ from aio_pika.exceptions import AMQPError, AuthenticationError, InvalidFrameErro
 from aiormq.exceptions import ChannelAccessRefused
 
 from infra.rabbitmq.lenient import LenientTransport
-from worker.domain.errors import BrokerUnavailableError
+from infra.tls import TlsFiles, client_context, explained
+from worker.domain.errors import BrokerUnavailableError, ConfigurationError
 
 HEARTBEAT = 10
 """Seconds. A silent TCP death takes three of them to notice."""
 CONNECT_TIMEOUT = 10.0
+_TLS_NAMES = TlsFiles(*(f"LOGISTICS_AMQP_URL, {name}" for name in ("cafile", "certfile", "keyfile")))
 _BROKER_ERRORS = (AMQPError, OSError, TimeoutError, RuntimeError)
 """What the client raises when the broker is away, nearly always; a closed channel is a RuntimeError."""
 
@@ -27,6 +30,10 @@ async def connect(url: str, *, name: str, lenient: bool = False) -> AbstractConn
     that knows whether a consumer is there. `lenient`: see `infra.rabbitmq.lenient`; it costs some speed. Raises
     BrokerUnavailableError.
     """
+    try:
+        check_tls_files(url)
+    except ConfigurationError as error:  # they were good at the start: somebody is just replacing them
+        raise BrokerUnavailableError(str(error)) from error
     with broker_errors():
         target = aio_pika.connection.make_url(url, heartbeat=HEARTBEAT)
         connection = aio_pika.Connection(target, client_properties={"connection_name": name})
@@ -42,6 +49,17 @@ async def connect(url: str, *, name: str, lenient: bool = False) -> AbstractConn
             if not connection.connected.is_set():
                 await close_quietly(connection)
         return connection
+
+
+def check_tls_files(url: str) -> None:
+    """Raise ConfigurationError when a file that an amqps:// address names cannot be used.
+
+    The client reads them again for each connection, so that renewed ones are taken without a restart.
+    """
+    address = urlsplit(url)
+    if address.scheme == "amqps":
+        options = dict(parse_qsl(address.query))
+        client_context(TlsFiles(*map(options.get, ("cafile", "certfile", "keyfile"))), names=_TLS_NAMES)
 
 
 def is_open(connection: AbstractConnection | None) -> TypeGuard[AbstractConnection]:
@@ -97,5 +115,5 @@ def broker_errors() -> Iterator[None]:
 
 def _words(error: BaseException) -> str:
     """Return what an error says, without the client's own object names."""
-    text = str(error)[:300]
+    text = explained(str(error)[:300])
     return "the connection was lost" if " at 0x" in text or "<Connection" in text else text or "no answer in time"
