@@ -15,6 +15,9 @@ _MEANINGS = {
     "WRONG_VERSION_NUMBER": "it does not speak TLS at this port",
 }
 """By a part of OpenSSL's own name of the failure."""
+_BY_THE_OTHER_SIDE = ("reset by peer", "connection closed", "Server disconnected")
+QUESTION = "(does it want TLS, or another client certificate?)"
+"""What to ask about a server that closes a connection at once: it may have done so before its alert was read."""
 _VERIFY_REASON = "certificate verify failed: "
 
 
@@ -67,6 +70,12 @@ def explained(text: str) -> str:
             _, found, reason = text.partition(_VERIFY_REASON)
             return f"TLS: {meaning}{': ' + reason.partition(' (_ssl')[0] if found else ''}"
     return text
+
+
+def questioned(text: str) -> str:
+    """Return an error's text as `explained` does, with the question where the other side closed a new connection."""
+    text = explained(text)
+    return f"{text} {QUESTION}" if any(words in text for words in _BY_THE_OTHER_SIDE) else text
 
 
 def _check_readable(path: str, name: str | None) -> None:

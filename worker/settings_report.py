@@ -118,7 +118,7 @@ def _complaint(name: str, value: str) -> str | None:
 
 
 def _unknown(variable: str) -> Finding:
-    known = [name.upper() for name in Settings.model_fields]
+    known = [name.upper() for name in (*Settings.model_fields, *(f"{name}_file" for name in SECRETS))]
     close = difflib.get_close_matches(variable.removeprefix(PREFIX).upper(), known, n=1)
     advice = f"did you mean {PREFIX}{close[0]}?" if close else "remove it, or correct its name"
     return Finding("settings", Verdict.WARNING, f"{variable} is set, but nothing reads it", advice)

@@ -1,6 +1,7 @@
 """The connection to MongoDB, and the translation of its errors."""
 
 import re
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,10 +18,11 @@ from pymongo.errors import (
     InvalidURI,
     OperationFailure,
     PyMongoError,
+    ServerSelectionTimeoutError,
     WTimeoutError,
 )
 
-from infra.tls import explained
+from infra.tls import explained, questioned
 from worker.domain.errors import ConfigurationError, StoreUnavailableError
 
 Document = dict[str, Any]
@@ -30,7 +32,6 @@ _SAFE = WriteConcern(w="majority", j=True)
 # Codes that say "not now": not primary, stepping down, shutting down, a majority not reached in time, ….
 _NOT_NOW = frozenset({6, 7, 64, 89, 91, 189, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436})
 _INDEX_TIMEOUT = 600.0
-_CLOSED = "connection closed, as a server does that wants TLS, or another client certificate"
 _REFUSED = frozenset({13, 18})  # unauthorized, authentication failed
 
 _BY_STATE, _BY_GROUP, _BY_REASON = ("state", ASCENDING), ("fingerprint", ASCENDING), ("reason", ASCENDING)
@@ -95,7 +96,7 @@ class MongoStore:
         except OSError as error:  # an ssl.SSLError is one, too
             raise ConfigurationError(
                 "LOGISTICS_MONGODB_URI: a file of its TLS options cannot be used: "
-                f"{error.strerror or 'it holds no certificate in PEM format'}"
+                f"{'no certificate in PEM format' if isinstance(error, ssl.SSLError) else error.strerror}"
             ) from None
         self._database = self._client.get_database(database, write_concern=_SAFE)
 
@@ -170,5 +171,5 @@ def as_unavailable(error: PyMongoError) -> StoreUnavailableError | None:
 def _in_short(error: PyMongoError) -> str:
     """Return the driver's text without the settings and the topology it appends."""
     text, _, _ = str(error).partition(", Timeout: ")
-    text = explained(re.sub(r" \(configured timeouts: [^)]*\)", "", text)[:200])
-    return text.replace("connection closed", _CLOSED)
+    text = re.sub(r" \(configured timeouts: [^)]*\)", "", text)[:200]
+    return questioned(text) if isinstance(error, ServerSelectionTimeoutError) else explained(text)

@@ -12,7 +12,7 @@ from aio_pika.exceptions import AMQPError, AuthenticationError, InvalidFrameErro
 from aiormq.exceptions import ChannelAccessRefused
 
 from infra.rabbitmq.lenient import LenientTransport
-from infra.tls import TlsFiles, client_context, explained
+from infra.tls import TlsFiles, client_context, questioned
 from worker.domain.errors import BrokerUnavailableError, ConfigurationError
 
 HEARTBEAT = 10
@@ -34,7 +34,7 @@ async def connect(url: str, *, name: str, lenient: bool = False) -> AbstractConn
         check_tls_files(url)
     except ConfigurationError as error:  # they were good at the start: somebody is just replacing them
         raise BrokerUnavailableError(str(error)) from error
-    with broker_errors():
+    with broker_errors(is_new=True):
         target = aio_pika.connection.make_url(url, heartbeat=HEARTBEAT)
         connection = aio_pika.Connection(target, client_properties={"connection_name": name})
         if lenient:
@@ -83,8 +83,8 @@ async def close_quietly(connection: AbstractConnection | None) -> None:
 
 
 @contextmanager
-def broker_errors() -> Iterator[None]:
-    """Turn the client's many errors into BrokerUnavailableError."""
+def broker_errors(*, is_new: bool = False) -> Iterator[None]:
+    """Turn the client's many errors into BrokerUnavailableError. `is_new`: the connection is only being opened."""
     task = asyncio.current_task()
     cancelled_before = task.cancelling() if task is not None else 0
     try:
@@ -98,7 +98,7 @@ def broker_errors() -> Iterator[None]:
         # third of those that came while it connected). Whoever tries again after an error would never end.
         if task is not None and task.cancelling() > cancelled_before:
             raise asyncio.CancelledError from error
-        text = _words(error)
+        text = questioned(_words(error)) if is_new else _words(error)
         raise BrokerUnavailableError(f"RabbitMQ is not reachable: {text} ({type(error).__name__})") from error
     except Exception as error:
         # A connection that ends without a reason fails whoever waits on it with a bare Exception.
@@ -115,5 +115,5 @@ def broker_errors() -> Iterator[None]:
 
 def _words(error: BaseException) -> str:
     """Return what an error says, without the client's own object names."""
-    text = explained(str(error)[:300])
+    text = str(error)[:300]
     return "the connection was lost" if " at 0x" in text or "<Connection" in text else text or "no answer in time"

@@ -9,7 +9,7 @@ import aiohttp
 
 from infra.supplier.address import SupplierAddress
 from infra.supplier.breaker import CircuitBreaker, resilient
-from infra.tls import NO_FILES, TlsFiles, explained
+from infra.tls import NO_FILES, TlsFiles, questioned
 from worker.domain.core import utc_now
 from worker.domain.errors import SupplierOutcomeUnknownError, SupplierRejectedError, SupplierUnavailableError
 from worker.domain.shipment import Shipment
@@ -73,7 +73,8 @@ class HttpSupplier:
         except aiohttp.ClientConnectorError as error:
             raise SupplierOutcomeUnknownError(f"no connection: {self._words(error)}") from error
         except aiohttp.ClientError as error:
-            raise SupplierOutcomeUnknownError(f"connection broke: {self._words(error)}") from error
+            # Not "from error": it quotes an answer that is no HTTP as it came, and that may repeat our request.
+            raise SupplierOutcomeUnknownError(f"connection broke: {self._words(error)}") from None
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -85,7 +86,8 @@ class HttpSupplier:
 
     def _words(self, error: aiohttp.ClientError) -> str:
         """Return what went wrong; an answer that is no HTTP is quoted in the error, in the supplier's words."""
-        return _printable(self._address.scrubbed_text(explained(str(error)))[:300]) or type(error).__name__
+        text = questioned(str(error)) if self._url.scheme == "https" else str(error)
+        return _printable(self._address.scrubbed_text(text)[:300]) or type(error).__name__
 
     def _judge(self, status: int, retry_after: str | None, answer: bytes) -> bool:
         """Return True for a yes, raise what else the answer means."""

@@ -3,7 +3,7 @@
 import aiohttp
 
 from infra.supplier.address import SupplierAddress
-from infra.tls import NO_FILES, TlsFiles, explained
+from infra.tls import NO_FILES, TlsFiles, questioned
 from worker.domain.errors import SupplierUnavailableError
 
 
@@ -27,4 +27,5 @@ async def probe_supplier(url: str, *, timeout: float, tls: TlsFiles = NO_FILES) 
     except TimeoutError as error:
         raise SupplierUnavailableError(f"no answer within {timeout:g} s") from error
     except aiohttp.ClientError as error:
-        raise SupplierUnavailableError(address.scrubbed_text(explained(str(error))) or type(error).__name__) from error
+        text = address.scrubbed_text(questioned(str(error))) or type(error).__name__
+        raise SupplierUnavailableError(text) from None  # it quotes an answer that is no HTTP as it came

@@ -20,6 +20,13 @@ class Certificate:
             combined.write_bytes(self.cert.read_bytes() + self.key.read_bytes())
         return combined
 
+    def encrypted(self) -> Path:
+        """The key, encrypted with a password."""
+        locked = self.key.with_suffix(".locked")
+        command = ["openssl", "pkey", "-in", str(self.key), "-aes256", "-passout", "pass:made-up", "-out", str(locked)]
+        subprocess.run(command, check=True, capture_output=True)
+        return locked
+
 
 class Authority:
     """A certificate authority in a folder. It signs for 127.0.0.1 and localhost, for servers and for clients."""

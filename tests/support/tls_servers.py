@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlsplit
 
 from pymongo import MongoClient
 
@@ -36,6 +37,13 @@ class TlsRabbitMQ(PrivateRabbitMQ):
     @cached_property
     def tls_port(self) -> int:
         return int(remembered(self.data_dir / "tls.json", lambda: {"port": free_ports(1)[0]})["port"])
+
+    @property
+    def amqps_url(self) -> str:
+        """The URL of the default virtual host by way of TLS, without options; it holds the password."""
+        address = urlsplit(self.amqp_url)
+        place = f"{address.username}:{address.password}@{LOOPBACK}:{self.tls_port}"
+        return address._replace(scheme="amqps", netloc=place).geturl()
 
     @property
     def ports(self) -> Sequence[int]:
