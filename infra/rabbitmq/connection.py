@@ -13,7 +13,7 @@ from aiormq.exceptions import ChannelAccessRefused
 
 from infra.rabbitmq.lenient import LenientTransport
 from infra.tls import TlsFiles, client_context, questioned
-from worker.domain.errors import BrokerUnavailableError, ConfigurationError
+from worker.domain.errors import BrokerUnavailableError, ConfigurationError, NotPermittedError
 
 HEARTBEAT = 10
 """Seconds. A silent TCP death takes three of them to notice."""
@@ -92,7 +92,7 @@ def broker_errors(*, is_new: bool = False) -> Iterator[None]:
     except (AuthenticationError, ProbableAuthenticationError) as error:
         raise BrokerUnavailableError("RabbitMQ refuses the user, password or vhost of LOGISTICS_AMQP_URL") from error
     except ChannelAccessRefused as error:
-        raise BrokerUnavailableError(f"RabbitMQ does not permit the user of LOGISTICS_AMQP_URL: {error}") from error
+        raise NotPermittedError(f"RabbitMQ does not permit the user of LOGISTICS_AMQP_URL: {error}") from error
     except _BROKER_ERRORS as error:
         # The client now and then answers a cancellation, a time-out included, with an error of its own (measured: a
         # third of those that came while it connected). Whoever tries again after an error would never end.
