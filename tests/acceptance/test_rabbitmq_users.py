@@ -98,7 +98,9 @@ async def test_a_worker_s_user_runs_the_whole_pipeline(urls: Mapping[str, str], 
     await eventually(lambda: system.letters(order_id="refused", state="resolved"))
 
     async with channel_of(urls[NOTIFIER]) as channel:
-        await publish_to("shipments", "shipment.delivered", b'{"order_id": "first", "delivered_at": "2026-03-01T14:05:00Z"}')(channel)
+        await publish_to(
+            "shipments", "shipment.delivered", b'{"order_id": "first", "delivered_at": "2026-03-01T14:05:00Z"}'
+        )(channel)
     await eventually(lambda: system.status("first") == "DELIVERED")
     assert worker.events("broker.unreachable") == worker.events("settlement.held") == []
     assert await worker.terminate() == 0
@@ -123,12 +125,14 @@ async def test_an_operator_s_user_looks_at_everything_and_sends_an_edited_letter
         looked = await run(operator, *command)
         assert looked.code == 0, looked
     (letter,) = system.letters()
-    edit = ("dead-letters", "edit", letter["_id"], "--set", "destination=Bergen", "--why", "moved", "--yes")
-    elsewhere = await run(operator, *edit, "--to-exchange", "orders.retry", "--to-key", "200ms")
+    edit = ("dead-letters", "edit", letter["_id"], "--why", "moved", "--yes")
+    elsewhere = await run(
+        operator, *edit, "--set", "destination=Bergen", "--to-exchange", "orders.retry", "--to-key", "200ms"
+    )
     assert elsewhere.code == 1
     assert "does not permit" in elsewhere.words + elsewhere.err
     assert system.letters()[0]["state"] == "open"
-    edited = await run(operator, *edit, "--wait", "20s")
+    edited = await run(operator, *edit, "--set", "destination=Narvik", "--wait", "20s")
     assert edited.code == 0, edited
     await system.shipped("edited")
     assert await worker.terminate() == 0
