@@ -96,8 +96,8 @@ async def test_no_planted_secret_comes_out_anywhere(
     (letter,) = system.letters()
     right = system.environment()
     await run_all(
-        found, right, [0, 0, 0, 0, 0],
-        ["status"], ["doctor", "--json"], ["dead-letters", "show", letter["_id"]], ["dead-letters", "export"],
+        found, right, [0, 0, 0, 0],
+        ["status"], ["doctor", "--json"], ["dead-letters", "show", letter["_id"]],
         ["publish", "--order-id", "by hand", "--destination", "Oslo"],
     )  # fmt: skip
     replay = ["replay", "start", "--all", "--yes", "--by", "tests", "--why", "again", "--wait", "20s"]
@@ -105,8 +105,8 @@ async def test_no_planted_secret_comes_out_anywhere(
     await look_at(found, worker)
 
     await run_all(
-        found, system.environment(**files_of(wrong, tmp_path / "wrong")), [1, 1, 1, 1, 1, 1],
-        ["status"], ["doctor"], ["dead-letters", "list"], replay, ["topology", "verify"],
+        found, system.environment(**files_of(wrong, tmp_path / "wrong")), [1, 1, 1, 1, 1],
+        ["status"], ["doctor"], ["dead-letters", "list"], replay,
         ["publish", "--order-id", "o-1", "--destination", "Oslo", "--give-up-after", "1s"],
     )  # fmt: skip
     broken = {name: address.replace("@", "@[") for name, address in addresses.items()}
@@ -118,7 +118,7 @@ async def test_no_planted_secret_comes_out_anywhere(
         for document in system.db[name].find():
             found.add(f"collection {name}", document)
 
-    assert len(found.texts) > 40
+    assert len(found.texts) > 35
     assert found.with_secrets() == {}
 
 

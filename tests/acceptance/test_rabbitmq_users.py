@@ -121,9 +121,8 @@ async def test_an_operator_s_user_looks_at_everything_and_sends_an_edited_letter
     (topology,) = [finding for finding in doctor.document["findings"] if finding["area"] == "topology"]
     assert topology["verdict"] == "note"
     assert "are there; this user may not see how they differ" in topology["text"]
-    for command in (["status"], ["dead-letters", "list"], ["dead-letters", "groups"], ["audit"]):
-        looked = await run(operator, *command)
-        assert looked.code == 0, looked
+    status = await run(operator, "status")
+    assert status.code == 0, status
     (letter,) = system.letters()
     edit = ("dead-letters", "edit", letter["_id"], "--why", "moved", "--yes")
     elsewhere = await run(
