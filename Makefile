@@ -9,7 +9,7 @@ PYTHON := $(VENV)/bin/python
 LOGISTICS := $(VENV)/bin/logistics
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install install-servers demo up down test unit check format clean
+.PHONY: help install install-servers demo up down test unit check audit format clean
 
 help: ## List these commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,11 @@ check: install ## Format, lint, types, import rules, the Compose file: what CI c
 	$(VENV)/bin/lint-imports --no-logo
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
 
+audit: ## Ask a public database for known flaws of the pinned packages: needs the network, so not in check
+	@$(PYTHON3) -m venv .audit
+	@.audit/bin/python -m pip install -qq --disable-pip-version-check pip-audit==2.10.1
+	.audit/bin/pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
+
 format: install ## Format the code and mend what the linter can mend
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
@@ -54,4 +59,4 @@ install-servers: ## Install RabbitMQ and libcurl from the distribution, for demo
 	@infra/local/install.sh
 
 clean: down ## Stop the stack and remove everything that was made here
-	rm -rf $(VENV) .logistics .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build
+	rm -rf $(VENV) .audit .logistics .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build

@@ -80,6 +80,7 @@ class Worker:
             circuit=self.circuit,
             timeout=settings.supplier_timeout,
             connections=settings.prefetch,
+            tls=settings.supplier_tls,
         )
         self.intake = Intake(prefetch=settings.prefetch, circuit=self.circuit, prepare_store=self.store.prepare)
         self.filing = DeadLetterFiling(

@@ -7,16 +7,15 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from infra.tls import TlsFiles
 from worker.domain.durations import parse_duration
 from worker.domain.errors import ConfigurationError
 from worker.domain.order import DEFAULT_MAX_BODY_BYTES
 from worker.domain.retry import DEFAULT_DELAYS, Delay, RetryPolicy
 from worker.private_stack import DATA_DIR_VARIABLE, private_environment
+from worker.secret_files import PREFIX, SECRETS, file_variable, read_secret_files
 
 T = TypeVar("T")
-
-PREFIX = "LOGISTICS_"
-_FROM_PRIVATE_SERVERS = ("amqp_url", "mongodb_uri", "supplier_url")
 
 
 def _to_seconds(value: object) -> object:
@@ -57,6 +56,8 @@ def _can_be_address(text: str, schemes: Sequence[str]) -> bool:
         parts = urlsplit(text)
         # MongoDB's may name several hosts, which is no port; its driver's complaints are not repeated.
         has_port_problem = not schemes[0].startswith("mongodb") and parts.port == 0
+        if schemes[0] == "http" and not parts.hostname:
+            return False
     except ValueError:
         return False
     return parts.scheme in schemes and bool(parts.netloc) and not has_port_problem
@@ -92,6 +93,15 @@ class Settings(BaseModel):
     )
     supplier_url: Annotated[
         SecretStr | None, _has_scheme("http", "https"), Field(description="asked at {url}/dispatches")
+    ] = None
+    supplier_ca_file: Annotated[
+        str | None, Field(description="PEM file: whose certificates to trust at an https:// supplier")
+    ] = None
+    supplier_cert_file: Annotated[
+        str | None, Field(description="PEM file: the certificate to show to the supplier")
+    ] = None
+    supplier_key_file: Annotated[
+        str | None, Field(description="PEM file: the key of that certificate, when it is in a file of its own")
     ] = None
     supplier_timeout: Annotated[Seconds, Field(description="for one request to the supplier, in all")] = 10.0
     store_timeout: Annotated[Seconds, Field(description="for one operation of the store, in all")] = 5.0
@@ -135,6 +145,11 @@ class Settings(BaseModel):
         """The retry policy these settings describe."""
         return RetryPolicy(delays=self.retry_delays, max_attempts=self.max_attempts, max_age=self.max_age)
 
+    @property
+    def supplier_tls(self) -> TlsFiles:
+        """The files for an https:// supplier."""
+        return TlsFiles(ca=self.supplier_ca_file, cert=self.supplier_cert_file, key=self.supplier_key_file)
+
     def required(self, name: str) -> str:
         """Return the address of a server. Raises ConfigurationError when it is not set."""
         value = getattr(self, name)
@@ -148,24 +163,29 @@ class Settings(BaseModel):
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Return the settings of an environment (this process' own when none is given).
 
-    When an address is not set, what is not set is taken from the stack of `make up`, if it runs in this folder. An
-    empty variable counts as not set. Raises ConfigurationError naming each wrong variable, never repeating its value.
+    An address may be given by the name of a file that holds it (`worker.secret_files`). When one is not set, what is
+    not set is taken from the stack of `make up`, if it runs in this folder. An empty variable counts as not set.
+    Raises ConfigurationError naming each wrong variable, never repeating its value.
     """
-    environment = os.environ if environment is None else environment
-    private = {_variable(name) for name in _FROM_PRIVATE_SERVERS}
+    secrets = read_secret_files(os.environ if environment is None else environment)
+    environment = secrets.environment
+    private = {_variable(name) for name in SECRETS}
     if not all(environment.get(variable, "").strip() for variable in private):
         environment = {**private_environment(environment), **_set(environment)}
     given = {
         name: environment[variable] for name in Settings.model_fields if (variable := _variable(name)) in environment
     }
+    problems = [f"{variable}: {problem}" for variable, problem in secrets.problems.items()]
     try:
-        return Settings.model_validate({name: value for name, value in given.items() if value.strip()})
+        settings = Settings.model_validate({name: value for name, value in given.items() if value.strip()})
     except ValidationError as error:
-        problems = "; ".join(
+        problems += [
             f"{PREFIX}{'.'.join(map(str, problem['loc'][:1])).upper()}: {problem['msg'].removeprefix('Value error, ')}"
             for problem in error.errors(include_url=False, include_context=False, include_input=False)
-        )
-        raise ConfigurationError(f"wrong setting: {problems}") from None
+        ]
+    if problems:
+        raise ConfigurationError(f"wrong setting: {'; '.join(problems)}")
+    return settings
 
 
 def _variable(name: str) -> str:
@@ -178,5 +198,5 @@ def _set(environment: Mapping[str, str]) -> dict[str, str]:
 
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     """Return the variables with our prefix that no setting reads: most likely typing mistakes."""
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {DATA_DIR_VARIABLE}
+    known = {_variable(name) for name in Settings.model_fields} | set(map(file_variable, SECRETS)) | {DATA_DIR_VARIABLE}
     return sorted(name for name in environment if name.startswith(PREFIX) and name not in known)

@@ -12,10 +12,11 @@ from worker.domain.durations import format_duration
 from worker.domain.retry import Delay
 from worker.finding import Finding, Verdict
 from worker.private_stack import private_environment
-from worker.settings import PREFIX, Settings, unknown_variables
+from worker.secret_files import PREFIX, SECRETS, file_variable, read_secret_files
+from worker.settings import Settings, unknown_variables
 
-_SERVERS = ("amqp_url", "mongodb_uri", "supplier_url")
-_HARMLESS_OPTIONS = {"replicaSet", "directConnection", "authSource", "tls", "ssl", "w", "heartbeat"}
+_FILE_OPTIONS = {"cafile", "certfile", "keyfile", "tlsCAFile", "tlsCertificateKeyFile"}
+_HARMLESS_OPTIONS = {"replicaSet", "directConnection", "authSource", "tls", "ssl", "w", "heartbeat", *_FILE_OPTIONS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class SettingLine:
     value: str | None
     """As one writes it, secrets masked; None when it is not set or wrong."""
     source: str
-    """`set`, `default` or `private stack`."""
+    """`set`, `file`, `default` or `private stack`."""
     verdict: Verdict
     text: str
     """What is wrong with it; what it is for when nothing is."""
@@ -45,14 +46,17 @@ class SettingsReport:
 def report_settings(environment: Mapping[str, str]) -> SettingsReport:
     """Return every setting of an environment, the wrong ones among them. Raises nothing for a wrong one."""
     private, usable, lines = private_environment(environment), {}, []
+    secrets = read_secret_files(environment)
     for name in Settings.model_fields:
-        given = environment.get(_variable(name), "").strip()
+        given = secrets.environment.get(_variable(name), "").strip()
         found = private.get(_variable(name))
-        value, source = (given, "set") if given else (found, "private stack")
+        value, source = (given, "file" if name in secrets.read else "set") if given else (found, "private stack")
         problem = None if value is None else _complaint(name, value)
+        if file_variable(name) in secrets.problems:
+            problem, source = f"{file_variable(name)}: {secrets.problems[file_variable(name)]}", "file"
         if value is not None and problem is None:
             usable[name] = value
-        lines.append((name, "default" if value is None else source, problem))
+        lines.append((name, "default" if value is None and problem is None else source, problem))
     settings = Settings.model_validate(usable)
     return SettingsReport(
         settings,
@@ -83,7 +87,7 @@ def _line(settings: Settings, name: str, source: str, problem: str | None) -> Se
     if problem is not None:
         return SettingLine(variable, None, source, Verdict.PROBLEM, problem, purpose or "correct it, or remove it")
     value = getattr(settings, name)
-    if value is None and name in _SERVERS:
+    if value is None and name in SECRETS:
         advice = "set it, or start private servers with 'make up' in this folder"
         return SettingLine(variable, None, source, Verdict.PROBLEM, "is not set", advice)
     return SettingLine(variable, _shown(name, value), source, Verdict.OK, purpose)
@@ -114,7 +118,7 @@ def _complaint(name: str, value: str) -> str | None:
 
 
 def _unknown(variable: str) -> Finding:
-    known = [name.upper() for name in Settings.model_fields]
+    known = [name.upper() for name in (*Settings.model_fields, *(f"{name}_file" for name in SECRETS))]
     close = difflib.get_close_matches(variable.removeprefix(PREFIX).upper(), known, n=1)
     advice = f"did you mean {PREFIX}{close[0]}?" if close else "remove it, or correct its name"
     return Finding("settings", Verdict.WARNING, f"{variable} is set, but nothing reads it", advice)

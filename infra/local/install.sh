@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the private servers for demo and tests need from the system: RabbitMQ, the libcurl that mongod is
-# linked to, and Python's venv where Debian leaves it out. Starts nothing and leaves nothing switched on.
+# linked to, openssl for the tests' certificates, and Python's venv where Debian leaves it out. Starts nothing and leaves nothing switched on.
 # Safe to run again: what is there is left alone.
 set -eu
 
@@ -25,6 +25,7 @@ missing_packages() {
     [ "$WANTED" = servers ] || return 0
     has_rabbitmq || echo rabbitmq-server
     has_libcurl || echo libcurl4
+    command -v openssl >/dev/null || echo openssl
 }
 
 # Runs as root; what a command prints is shown only when it fails.

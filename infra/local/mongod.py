@@ -74,15 +74,19 @@ class PrivateMongod(PrivateServer):
         except PyMongoError as error:
             return f"it is not primary: {error}"
 
+    def client(self, **options: Any) -> MongoClient[dict[str, Any]]:
+        """Return a client of this one server, whatever its state; with these options of the driver."""
+        # Direct: a client that looks for the replica set would not talk to a member of none.
+        return MongoClient(
+            LOOPBACK, self._port, directConnection=True, serverSelectionTimeoutMS=_ANSWER_TIMEOUT_MS, **options
+        )
+
     @cached_property
     def _port(self) -> int:
         return int(remembered(self.data_dir / "node.json", lambda: {"port": free_ports(1)[0]})["port"])
 
     def _why_not_primary(self) -> str | None:
-        # Direct: a client that looks for the replica set would not talk to a member of none.
-        with MongoClient[dict[str, Any]](
-            LOOPBACK, self._port, directConnection=True, serverSelectionTimeoutMS=_ANSWER_TIMEOUT_MS
-        ) as client:
+        with self.client() as client:
             hello = client.admin.command("hello")
             if hello["isWritablePrimary"]:
                 return None

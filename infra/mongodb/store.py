@@ -1,6 +1,7 @@
 """The connection to MongoDB, and the translation of its errors."""
 
 import re
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,9 +18,11 @@ from pymongo.errors import (
     InvalidURI,
     OperationFailure,
     PyMongoError,
+    ServerSelectionTimeoutError,
     WTimeoutError,
 )
 
+from infra.tls import explained, questioned
 from worker.domain.errors import ConfigurationError, StoreUnavailableError
 
 Document = dict[str, Any]
@@ -90,6 +93,11 @@ class MongoStore:
             )
         except (MongoConfigurationError, InvalidURI, ValueError) as error:
             raise ConfigurationError(f"LOGISTICS_MONGODB_URI is not a usable address: {type(error).__name__}") from None
+        except OSError as error:  # an ssl.SSLError is one, too
+            raise ConfigurationError(
+                "LOGISTICS_MONGODB_URI: a file of its TLS options cannot be used: "
+                f"{'no certificate in PEM format' if isinstance(error, ssl.SSLError) else error.strerror}"
+            ) from None
         self._database = self._client.get_database(database, write_concern=_SAFE)
 
     def collection(self, name: str) -> Collection:
@@ -163,4 +171,5 @@ def as_unavailable(error: PyMongoError) -> StoreUnavailableError | None:
 def _in_short(error: PyMongoError) -> str:
     """Return the driver's text without the settings and the topology it appends."""
     text, _, _ = str(error).partition(", Timeout: ")
-    return re.sub(r" \(configured timeouts: [^)]*\)", "", text)[:200]
+    text = re.sub(r" \(configured timeouts: [^)]*\)", "", text)[:200]
+    return questioned(text) if isinstance(error, ServerSelectionTimeoutError) else explained(text)

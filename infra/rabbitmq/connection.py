@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeGuard
+from urllib.parse import parse_qsl, urlsplit
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
@@ -11,11 +12,13 @@ from aio_pika.exceptions import AMQPError, AuthenticationError, InvalidFrameErro
 from aiormq.exceptions import ChannelAccessRefused
 
 from infra.rabbitmq.lenient import LenientTransport
-from worker.domain.errors import BrokerUnavailableError
+from infra.tls import TlsFiles, client_context, questioned
+from worker.domain.errors import BrokerUnavailableError, ConfigurationError, NotPermittedError
 
 HEARTBEAT = 10
 """Seconds. A silent TCP death takes three of them to notice."""
 CONNECT_TIMEOUT = 10.0
+_TLS_NAMES = TlsFiles(*(f"LOGISTICS_AMQP_URL, {name}" for name in ("cafile", "certfile", "keyfile")))
 _BROKER_ERRORS = (AMQPError, OSError, TimeoutError, RuntimeError)
 """What the client raises when the broker is away, nearly always; a closed channel is a RuntimeError."""
 
@@ -27,7 +30,11 @@ async def connect(url: str, *, name: str, lenient: bool = False) -> AbstractConn
     that knows whether a consumer is there. `lenient`: see `infra.rabbitmq.lenient`; it costs some speed. Raises
     BrokerUnavailableError.
     """
-    with broker_errors():
+    try:
+        check_tls_files(url)
+    except ConfigurationError as error:  # they were good at the start: somebody is just replacing them
+        raise BrokerUnavailableError(str(error)) from error
+    with broker_errors(is_new=True):
         target = aio_pika.connection.make_url(url, heartbeat=HEARTBEAT)
         connection = aio_pika.Connection(target, client_properties={"connection_name": name})
         if lenient:
@@ -42,6 +49,17 @@ async def connect(url: str, *, name: str, lenient: bool = False) -> AbstractConn
             if not connection.connected.is_set():
                 await close_quietly(connection)
         return connection
+
+
+def check_tls_files(url: str) -> None:
+    """Raise ConfigurationError when a file that an amqps:// address names cannot be used.
+
+    The client reads them again for each connection, so that renewed ones are taken without a restart.
+    """
+    address = urlsplit(url)
+    if address.scheme == "amqps":
+        options = dict(parse_qsl(address.query))
+        client_context(TlsFiles(*map(options.get, ("cafile", "certfile", "keyfile"))), names=_TLS_NAMES)
 
 
 def is_open(connection: AbstractConnection | None) -> TypeGuard[AbstractConnection]:
@@ -65,8 +83,8 @@ async def close_quietly(connection: AbstractConnection | None) -> None:
 
 
 @contextmanager
-def broker_errors() -> Iterator[None]:
-    """Turn the client's many errors into BrokerUnavailableError."""
+def broker_errors(*, is_new: bool = False) -> Iterator[None]:
+    """Turn the client's many errors into BrokerUnavailableError. `is_new`: the connection is only being opened."""
     task = asyncio.current_task()
     cancelled_before = task.cancelling() if task is not None else 0
     try:
@@ -74,13 +92,13 @@ def broker_errors() -> Iterator[None]:
     except (AuthenticationError, ProbableAuthenticationError) as error:
         raise BrokerUnavailableError("RabbitMQ refuses the user, password or vhost of LOGISTICS_AMQP_URL") from error
     except ChannelAccessRefused as error:
-        raise BrokerUnavailableError(f"RabbitMQ does not permit the user of LOGISTICS_AMQP_URL: {error}") from error
+        raise NotPermittedError(f"RabbitMQ does not permit the user of LOGISTICS_AMQP_URL: {error}") from error
     except _BROKER_ERRORS as error:
         # The client now and then answers a cancellation, a time-out included, with an error of its own (measured: a
         # third of those that came while it connected). Whoever tries again after an error would never end.
         if task is not None and task.cancelling() > cancelled_before:
             raise asyncio.CancelledError from error
-        text = _words(error)
+        text = questioned(_words(error)) if is_new else _words(error)
         raise BrokerUnavailableError(f"RabbitMQ is not reachable: {text} ({type(error).__name__})") from error
     except Exception as error:
         # A connection that ends without a reason fails whoever waits on it with a bare Exception.

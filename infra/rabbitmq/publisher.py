@@ -9,7 +9,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 from aio_pika.exceptions import ChannelNotFoundEntity, DeliveryError
 from aio_pika.exceptions import PublishError as ReturnedError
 
-from infra.rabbitmq.connection import broker_errors, close_quietly, connect, is_open
+from infra.rabbitmq.connection import broker_errors, check_tls_files, close_quietly, connect, is_open
 from infra.rabbitmq.headers import fitting_headers
 from worker.domain.errors import PublishError, UnroutableError
 
@@ -23,6 +23,9 @@ class ConfirmedPublisher:
     """
 
     def __init__(self, url: str, *, name: str) -> None:
+        """`name`: how the connection is called at the broker. Raises ConfigurationError for a TLS file in the URL that
+        cannot be used."""
+        check_tls_files(url)
         self._url = url
         self._name = name
         self._connection: AbstractConnection | None = None

@@ -7,7 +7,7 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 
 from infra.rabbitmq.connection import broker_errors, connect
 from infra.rabbitmq.publisher import ConfirmedPublisher
-from worker.domain.errors import PublishError, UnroutableError
+from worker.domain.errors import NotPermittedError, PublishError, UnroutableError
 
 _TIMEOUT = 15.0
 _LOOK_AGAIN_AFTER = 5.0
@@ -43,6 +43,10 @@ class ReplayPublisher:
             await self._publisher.publish_copy(
                 exchange=exchange, routing_key=routing_key, body=body, headers=headers, message_id=message_id
             )
+        except NotPermittedError as error:
+            if not _is_of(error, exchange, routing_key):
+                raise
+            raise PublishError(str(error)) from error
         except (ValueError, TypeError) as error:  # the client refuses names and keys that AMQP has no room for
             raise PublishError(f"{exchange!r} with the key {routing_key!r} cannot be published to: {error}") from error
 
@@ -79,3 +83,9 @@ class ReplayPublisher:
             return True
         finally:
             await connection.close()
+
+
+def _is_of(error: NotPermittedError, exchange: str, routing_key: str) -> bool:
+    """Whether a refusal is of a publish like this one, and not of another that was in flight on the channel."""
+    name, text = exchange or "amq.default", str(error)
+    return f"access to exchange '{name}'" in text or f"access to topic '{routing_key}' in exchange '{name}'" in text

@@ -29,6 +29,7 @@ _SAFE_QUEUE = {"x-queue-type": "quorum", "x-overflow": "reject-publish"}
 # Dead-lettering by the broker waits for the target queue's confirm, too.
 _CONFIRMED_DEAD_LETTERING = {"x-dead-letter-strategy": "at-least-once"}
 _TIMEOUT = 15.0
+_PASSIVE, _ACTIVE = True, False
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +127,22 @@ class Topology:
     async def verify(self, url: str) -> list[Difference]:
         """Return what is missing or different at the broker, without changing it.
 
-        Bindings cannot be asked for over AMQP; `declare` restores a missing one.
+        Bindings cannot be asked for over AMQP; `declare` restores a missing one. Raises NotPermittedError for a user
+        that may not configure all of it.
         """
+        return await self._differences(url, looks=(_PASSIVE, _ACTIVE))
+
+    async def missing(self, url: str) -> list[Difference]:
+        """Return what is missing at the broker: all that a user sees who has no permission to configure it."""
+        return await self._differences(url, looks=(_PASSIVE,))
+
+    async def _differences(self, url: str, *, looks: Sequence[bool]) -> list[Difference]:
         connection = await connect(url, name="logistics topology verify")
         try:
             differences = []
             things: list[Exchange | Queue] = [*self.exchanges, *self.queues]
             for thing in things:
-                problem = await _compare(connection, thing)
+                problem = await _compare(connection, thing, looks)
                 if problem is not None:
                     differences.append(Difference(thing.name, problem))
             return differences
@@ -191,13 +200,13 @@ async def _declare_queue(channel: AbstractChannel, queue: Queue) -> None:
         await declared.bind(exchange, key, timeout=_TIMEOUT)
 
 
-async def _compare(connection: AbstractConnection, thing: Exchange | Queue) -> str | None:
+async def _compare(connection: AbstractConnection, thing: Exchange | Queue, looks: Sequence[bool]) -> str | None:
     """Return how one thing differs, None when it is right.
 
-    A passive declare first (an active one would create it), then an active one, which compares. Each on a channel of
-    its own, because an error closes the channel.
+    A passive declare first (an active one would create it), then an active one, which compares and needs the
+    permission to configure. Each on a channel of its own, because an error closes the channel.
     """
-    for passive in (True, False):
+    for passive in looks:
         with broker_errors():
             channel = await connection.channel()
             try:

@@ -7,7 +7,9 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 
+from infra.supplier.address import SupplierAddress
 from infra.supplier.breaker import CircuitBreaker, resilient
+from infra.tls import NO_FILES, TlsFiles, questioned
 from worker.domain.core import utc_now
 from worker.domain.errors import SupplierOutcomeUnknownError, SupplierRejectedError, SupplierUnavailableError
 from worker.domain.shipment import Shipment
@@ -31,10 +33,14 @@ class HttpSupplier:
         circuit: CircuitBreaker,
         timeout: float,
         connections: int,
+        tls: TlsFiles = NO_FILES,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
-        """`timeout`: seconds for one request in all. `connections`: how many requests may be under way."""
-        self._url = f"{url.rstrip('/')}/dispatches"
+        """`timeout`: seconds for one request in all. `connections`: how many requests may be under way. A user and
+        password in the URL become basic authentication. Raises ConfigurationError for an address or a file in `tls`
+        that cannot be used."""
+        self._address = SupplierAddress.read(url, tls)
+        self._url = self._address.url.with_path(f"{self._address.url.raw_path.rstrip('/')}/dispatches", encoded=True)
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._connections = connections
         self._clock = clock
@@ -56,25 +62,32 @@ class HttpSupplier:
             async with self._open_session().post(
                 self._url,
                 data=json.dumps(body).encode(),
-                headers=_headers(shipment),
+                headers={**self._address.headers, **_headers(shipment)},
                 allow_redirects=False,
                 timeout=self._timeout,
             ) as response:
-                answer = await _read(response)
+                answer = self._address.scrubbed(await _read(response))
                 return self._judge(response.status, response.headers.get("Retry-After"), answer)
         except TimeoutError as error:
             raise SupplierOutcomeUnknownError(f"no answer within {self._timeout.total:g} s") from error
         except aiohttp.ClientConnectorError as error:
-            raise SupplierOutcomeUnknownError(f"no connection: {error}") from error
+            raise SupplierOutcomeUnknownError(f"no connection: {self._words(error)}") from error
         except aiohttp.ClientError as error:
-            raise SupplierOutcomeUnknownError(f"connection broke: {str(error) or type(error).__name__}") from error
+            # Not "from error": it quotes an answer that is no HTTP as it came, and that may repeat our request.
+            raise SupplierOutcomeUnknownError(f"connection broke: {self._words(error)}") from None
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections), cookie_jar=aiohttp.DummyCookieJar()
+                connector=aiohttp.TCPConnector(limit=self._connections, ssl=self._address.tls or True),
+                cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
+
+    def _words(self, error: aiohttp.ClientError) -> str:
+        """Return what went wrong; an answer that is no HTTP is quoted in the error, in the supplier's words."""
+        text = questioned(str(error)) if self._url.scheme == "https" else str(error)
+        return _printable(self._address.scrubbed_text(text)[:300]) or type(error).__name__
 
     def _judge(self, status: int, retry_after: str | None, answer: bytes) -> bool:
         """Return True for a yes, raise what else the answer means."""

@@ -1,6 +1,7 @@
 """The supplier simulator as a running HTTP server."""
 
 import asyncio
+import ssl
 from collections.abc import Callable
 
 from aiohttp import web
@@ -20,10 +21,14 @@ class SupplierSimulator:
     """A supplier on a real socket, for the demo, for tests and for trying things out.
 
     It may be stopped and started again: behaviour, counts and idempotency keys survive, as a supplier's database
-    would. `keep_requests` bounds the recorded requests; see `Ledger` for what is not bounded.
+    would. `keep_requests` bounds the recorded requests; see `Ledger` for what is not bounded. With `tls` it speaks
+    HTTPS only.
     """
 
-    def __init__(self, behaviour: Behaviour | None = None, *, keep_requests: int = 10_000) -> None:
+    def __init__(
+        self, behaviour: Behaviour | None = None, *, keep_requests: int = 10_000, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self._tls = tls
         self._supplier = SimulatedSupplier(behaviour or Behaviour(), keep_requests=keep_requests)
         self._runner: web.AppRunner | None = None
         self._url = ""
@@ -75,13 +80,13 @@ class SupplierSimulator:
         )
         await runner.setup()
         try:
-            await web.TCPSite(runner, host, port, backlog=1024).start()
+            await web.TCPSite(runner, host, port, backlog=1024, ssl_context=self._tls).start()
         except (OSError, OverflowError) as error:
             await runner.cleanup()
             raise CannotListen(f"the supplier simulator cannot listen on {host}:{port}: {_reason(error)}") from error
         self._runner = runner
         bound_host, bound_port = runner.addresses[0][:2]
-        self._url = _url(bound_host, bound_port)
+        self._url = _url("http" if self._tls is None else "https", bound_host, bound_port)
         return int(bound_port)
 
     async def stop(self) -> None:
@@ -119,6 +124,6 @@ def _reason(error: Exception) -> str:
     return str(error)
 
 
-def _url(host: str, port: int) -> str:
+def _url(scheme: str, host: str, port: int) -> str:
     loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  not bound here, only spelled
-    return f"http://[{loopback}]:{port}" if ":" in loopback else f"http://{loopback}:{port}"
+    return f"{scheme}://[{loopback}]:{port}" if ":" in loopback else f"{scheme}://{loopback}:{port}"

@@ -20,6 +20,8 @@ from worker.domain.trace import trace_id_ctx
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 # These libraries tell of a lost connection in several lines with tracebacks; we tell it in one.
 _NOISY = ("aio_pika", "aiormq", "pymongo", "motor", "asyncio", "aiohttp.access", "aiobreaker")
+_LINE_BREAKS = {number: f"\\u{number:04x}" for number in (0x85, 0x2028, 0x2029)}
+"""What JSON may hold as it is, and some who read line by line take for the end of a line."""
 _MAX_FIELD = 2000
 _MAX_WAITING = 100_000
 _LAST_LINES_TIMEOUT = 2.0
@@ -78,7 +80,8 @@ class _JsonFormatter(OrjsonFormatter):
     def jsonify_log_record(self, log_data: dict[str, Any]) -> str:
         """Return the line."""
         try:
-            return super().jsonify_log_record(log_data)
+            line = super().jsonify_log_record(log_data)
+            return line if line.isascii() else line.translate(_LINE_BREAKS)
         except TypeError:
             return json.dumps(log_data, default=str, skipkeys=True)
 

@@ -18,7 +18,8 @@ from ruamel.yaml import YAML
 
 from worker.cli import cli
 from worker.domain.durations import parse_duration
-from worker.settings import PREFIX, Settings
+from worker.secret_files import PREFIX
+from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")

@@ -44,7 +44,7 @@ class Room:
         return "".join(line for line in self._stream.getvalue().splitlines(keepends=True) if "the.end" not in line)
 
     async def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (await self.text()).split("\n") if line]
+        return [json.loads(line) for line in (await self.text()).splitlines() if line]
 
     async def line(self) -> dict[str, Any]:
         (line,) = await self.lines()

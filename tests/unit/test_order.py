@@ -2,13 +2,15 @@
 
 import json
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.strategies import arbitrary_bodies, valid_bodies
-from worker.domain.errors import MalformedOrderError
+from worker.domain.delivery_notice import parse_notice
+from worker.domain.errors import MalformedMessageError, MalformedOrderError
 from worker.domain.order import Order, parse_order, readable_order_id
 
 MARK = "Zq7Xw"
@@ -102,6 +104,21 @@ def test_a_body_over_the_limit_is_refused_unread() -> None:
     with pytest.raises(MalformedOrderError, match="at most 41"):
         parse_order(body, max_bytes=len(body) - 1)
     assert readable_order_id(body, max_bytes=10) is None
+
+
+class _Untouchable(bytes):
+    """A body that may be measured and nothing else."""
+
+    def decode(self, *_: object, **__: object) -> str:
+        raise AssertionError("it was read")
+
+
+@pytest.mark.parametrize("parse", [parse_order, parse_notice])
+def test_the_size_is_looked_at_before_a_byte_is_decoded(parse: Callable[..., object]) -> None:
+    with pytest.raises(MalformedMessageError, match="has 11 bytes; at most 10 are accepted"):
+        parse(_Untouchable(b"\xff" * 11), max_bytes=10)
+    with pytest.raises(AssertionError, match="it was read"):
+        parse(_Untouchable(b"\xff" * 10), max_bytes=10)
 
 
 @pytest.mark.parametrize(

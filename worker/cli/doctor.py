@@ -17,7 +17,7 @@ from worker.cli.output import plain, print_json
 from worker.diagnosis import Diagnosis, diagnose
 from worker.finding import Verdict
 from worker.overview_words import counted
-from worker.settings import PREFIX
+from worker.secret_files import PREFIX
 from worker.settings_report import SettingLine
 
 _STYLES = {Verdict.OK: "green", Verdict.NOTE: "cyan", Verdict.WARNING: "yellow", Verdict.PROBLEM: "bold red"}

@@ -1,0 +1,73 @@
+"""The supplier's address, its secrets apart: what is in no URL cannot be printed with one."""
+
+import base64
+import ssl
+from dataclasses import dataclass, field
+
+from yarl import URL
+
+from infra.tls import NO_FILES, TlsFiles, client_context
+from worker.domain.errors import ConfigurationError
+
+_NAMES = TlsFiles(
+    ca="LOGISTICS_SUPPLIER_CA_FILE", cert="LOGISTICS_SUPPLIER_CERT_FILE", key="LOGISTICS_SUPPLIER_KEY_FILE"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SupplierAddress:
+    """Where the supplier is and how to be let in."""
+
+    url: URL
+    """Without user and password."""
+    headers: dict[str, str] = field(repr=False)
+    """The user and password as basic authentication (RFC 7617), when there are any."""
+    tls: ssl.SSLContext | None
+    """None where the default is right: the system's authorities, no client certificate."""
+    secrets: tuple[str, ...] = field(repr=False)
+
+    @classmethod
+    def read(cls, url: str, files: TlsFiles = NO_FILES) -> "SupplierAddress":
+        """Take an address apart and read its TLS files. Raises ConfigurationError, which never repeats the address."""
+        address = _url(url)
+        user, password = address.user or "", address.password or ""
+        headers: dict[str, str] = {}
+        secrets: tuple[str, ...] = ()
+        if user or password:
+            token = base64.b64encode(f"{user}:{password}".encode()).decode()
+            headers = {"Authorization": f"Basic {token}"}
+            secrets = tuple(secret for secret in (token, password, address.raw_password) if secret)
+        return cls(address.with_user(None), headers, _context(address, files), secrets)
+
+    def scrubbed(self, answer: bytes) -> bytes:
+        """Return an answer without our password: an error page may repeat the whole request."""
+        for secret in self.secrets:
+            answer = answer.replace(secret.encode(), b"***")
+        return answer
+
+    def scrubbed_text(self, text: str) -> str:
+        """Return a text without our password."""
+        return self.scrubbed(text.encode(errors="replace")).decode()
+
+
+def _url(text: str) -> URL:
+    try:
+        url = URL(text)
+    except ValueError:
+        raise ConfigurationError("LOGISTICS_SUPPLIER_URL is no address that HTTP could use") from None
+    if not url.host:
+        raise ConfigurationError("LOGISTICS_SUPPLIER_URL names no host")
+    if url.query_string or url.fragment:
+        raise ConfigurationError(
+            "LOGISTICS_SUPPLIER_URL has a part after ? or #: orders go to {url}/dispatches, so it must end before that"
+        )
+    return url
+
+
+def _context(url: URL, files: TlsFiles) -> ssl.SSLContext | None:
+    given = [name for path, name in zip(files, _NAMES, strict=True) if path is not None]
+    if not given:
+        return None
+    if url.scheme != "https":
+        raise ConfigurationError(f"{given[0]} is set, but LOGISTICS_SUPPLIER_URL does not begin with https://")
+    return client_context(files, names=_NAMES)

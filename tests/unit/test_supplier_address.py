@@ -1,0 +1,108 @@
+"""The supplier's address: user and password leave it, and come into no text."""
+
+import asyncio
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import pytest
+
+from infra.supplier.address import SupplierAddress
+from infra.supplier.breaker import CircuitBreaker
+from infra.supplier.client import HttpSupplier
+from infra.supplier.probe import probe_supplier
+from worker.domain.errors import ConfigurationError, SupplierError
+from worker.domain.shipment import Shipment
+
+PASSWORD = "p@ss/Zq7Xw ü"
+LOGIN = "shop:p%40ss%2FZq7Xw%20%C3%BC"
+TOKEN = "c2hvcDpwQHNzL1pxN1h3IMO8"
+PLANTED = ("Zq7Xw", TOKEN)
+
+
+def test_user_and_password_become_basic_authentication() -> None:
+    address = SupplierAddress.read(f"https://{LOGIN}@supplier.example:8443/api/")
+    assert str(address.url) == "https://supplier.example:8443/api/"
+    assert address.headers == {"Authorization": f"Basic {TOKEN}"}
+    assert not any(secret in repr(address) for secret in PLANTED)
+    assert SupplierAddress.read("http://supplier.example").headers == {}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"https://{LOGIN}@",
+        f"https://{LOGIN}@supplier:port",
+        f"https://{LOGIN}@supplier/?key=Zq7Xw",
+        f"https://{LOGIN}@supplier/#Zq7Xw",
+        f"https://{LOGIN}@[::1",
+    ],
+)
+def test_an_address_that_cannot_be_used_is_told_and_not_repeated(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="LOGISTICS_SUPPLIER_URL") as caught:
+        SupplierAddress.read(url)
+    assert not any(secret in "".join(traceback.format_exception(caught.value)) for secret in PLANTED)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: %d\r\n\r\n%s",
+        b"HTTP/1.1 500 Oops\r\nContent-Length: %d\r\n\r\n%s",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 999%d\r\n\r\n%s",
+        b"%d %s",
+        b"HTTP/1.1 200 %d\r\nno header %s\r\n\r\n",
+        b"",
+    ],
+)
+async def test_whatever_the_supplier_answers_no_error_tells_the_password(answer: bytes) -> None:
+    """A supplier that repeats the whole request in its answer, right or wrong HTTP."""
+    async with answering(answer) as (port, requests):
+        url = f"http://{LOGIN}@127.0.0.1:{port}"
+        supplier = a_supplier(url)
+        told = []
+        for call in (supplier.request_dispatch(a_shipment()), probe_supplier(url, timeout=5)):
+            try:
+                await call
+            except SupplierError as error:
+                told.append("".join(traceback.format_exception(error)) + repr(error))
+        await supplier.close()
+    assert f"Authorization: Basic {TOKEN}".encode() in requests[0]
+    assert f"Authorization: Basic {TOKEN}".encode() in requests[-1]
+    assert told
+    assert not any(secret in text for text in told for secret in PLANTED)
+
+
+async def test_a_supplier_that_is_away_is_told_without_the_password() -> None:
+    supplier = a_supplier(f"http://{LOGIN}@127.0.0.1:1")
+    with pytest.raises(SupplierError, match="no connection") as caught:
+        await supplier.request_dispatch(a_shipment())
+    await supplier.close()
+    assert not any(secret in "".join(traceback.format_exception(caught.value)) for secret in PLANTED)
+
+
+def a_supplier(url: str) -> HttpSupplier:
+    circuit = CircuitBreaker(failure_threshold=10, recovery_timeout=1.0)
+    return HttpSupplier(url, circuit=circuit, timeout=5, connections=1)
+
+
+def a_shipment() -> Shipment:
+    return Shipment.for_order("o-1", "Oslo", trace_id="t-1", now=datetime.now(UTC))
+
+
+@asynccontextmanager
+async def answering(template: bytes) -> AsyncIterator[tuple[int, list[bytes]]]:
+    """A server that answers every request with its own text in this template; and the requests."""
+    requests: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        requests.append(request)
+        echo = request if template.endswith(b"\r\n\r\n%s") else request.replace(b"\r\n", b" ")
+        writer.write(template % (len(echo), echo) if template else b"")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1], requests
