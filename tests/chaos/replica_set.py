@@ -30,13 +30,13 @@ class Member(PrivateMongod):
 
     def why_not_ready(self) -> str | None:
         try:
-            with self.client() as client:
+            with self.reach() as client:
                 client.admin.command("ping")
         except PyMongoError as error:
             return f"it does not answer: {error}"
         return None
 
-    def client(self) -> MongoClient[dict[str, Any]]:
+    def reach(self) -> MongoClient[dict[str, Any]]:
         return MongoClient(LOOPBACK, self._port, directConnection=True, serverSelectionTimeoutMS=2000, timeoutMS=5000)
 
 
@@ -57,7 +57,7 @@ class ReplicaSet:
         """Make them a set under these addresses and wait for a primary."""
         members = [{"_id": number, "host": address} for number, address in enumerate(addresses)]
         settings = {"electionTimeoutMillis": _ELECTION_MS, "heartbeatIntervalMillis": 500}
-        with self.members[0].client() as client:
+        with self.members[0].reach() as client:
             client.admin.command("replSetInitiate", {"_id": "rs0", "members": members, "settings": settings})
         deadline = time.monotonic() + 30
         while self.primary() is None:
@@ -69,7 +69,7 @@ class ReplicaSet:
         for member in self.members:
             if member.is_running:
                 try:
-                    with member.client() as client:
+                    with member.reach() as client:
                         if client.admin.command("hello")["isWritablePrimary"]:
                             return member
                 except PyMongoError:
@@ -80,7 +80,7 @@ class ReplicaSet:
         """Have the primary step down for some seconds."""
         primary = self.primary()
         if primary is not None:
-            with primary.client() as client:
+            with primary.reach() as client:
                 client.admin.command("replSetStepDown", 10, secondaryCatchUpPeriodSecs=5)
 
     def kill(self) -> None:
