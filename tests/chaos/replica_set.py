@@ -1,19 +1,16 @@
 """Three mongods that form a replica set, each of which can be killed, frozen or told to step down."""
 
-import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from infra.local.mongod import PrivateMongod
-from infra.local.ports import LOOPBACK
 
 _SIZE = 3
+_TIMEOUT_MS = 5_000
 _ELECTION_MS = 2_000
 """How long a primary may be silent before the others elect another; 10 s by default."""
 
@@ -21,23 +18,17 @@ _ELECTION_MS = 2_000
 class Member(PrivateMongod):
     """One mongod; it is ready when it accepts connections, whoever is primary."""
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        super().__init__(folder)
-
     @property
     def port(self) -> int:
         return self._port
 
     def why_not_ready(self) -> str | None:
         try:
-            with self.reach() as client:
+            with self.client(timeoutMS=_TIMEOUT_MS) as client:
                 client.admin.command("ping")
         except PyMongoError as error:
             return f"it does not answer: {error}"
         return None
-
-    def reach(self) -> MongoClient[dict[str, Any]]:
-        return MongoClient(LOOPBACK, self._port, directConnection=True, serverSelectionTimeoutMS=2000, timeoutMS=5000)
 
 
 class ReplicaSet:
@@ -57,7 +48,7 @@ class ReplicaSet:
         """Make them a set under these addresses and wait for a primary."""
         members = [{"_id": number, "host": address} for number, address in enumerate(addresses)]
         settings = {"electionTimeoutMillis": _ELECTION_MS, "heartbeatIntervalMillis": 500}
-        with self.members[0].reach() as client:
+        with self.members[0].client(timeoutMS=_TIMEOUT_MS) as client:
             client.admin.command("replSetInitiate", {"_id": "rs0", "members": members, "settings": settings})
         deadline = time.monotonic() + 30
         while self.primary() is None:
@@ -69,7 +60,7 @@ class ReplicaSet:
         for member in self.members:
             if member.is_running:
                 try:
-                    with member.reach() as client:
+                    with member.client(timeoutMS=_TIMEOUT_MS) as client:
                         if client.admin.command("hello")["isWritablePrimary"]:
                             return member
                 except PyMongoError:
@@ -80,7 +71,7 @@ class ReplicaSet:
         """Have the primary step down for some seconds."""
         primary = self.primary()
         if primary is not None:
-            with primary.reach() as client:
+            with primary.client(timeoutMS=_TIMEOUT_MS) as client:
                 client.admin.command("replSetStepDown", 10, secondaryCatchUpPeriodSecs=5)
 
     def kill(self) -> None:
