@@ -9,7 +9,7 @@ PYTHON := $(VENV)/bin/python
 LOGISTICS := $(VENV)/bin/logistics
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install install-servers demo up down test unit check audit format clean
+.PHONY: help install install-servers demo up down test unit chaos check audit format clean
 
 help: ## List these commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test: install install-servers check ## Run every check and every tier of tests, 
 
 unit: install ## Run the unit tests alone: no servers, a few seconds
 	$(PYTHON) -m pytest tests/unit
+
+chaos: install install-servers ## Orders flow, faults strike, every order is looked for: make chaos CHAOS='--orders 100000 --faults 200'
+	$(PYTHON) -m tests.chaos $(CHAOS)
 
 check: install ## Format, lint, types, import rules, the Compose file: what CI checks
 	$(VENV)/bin/ruff format --check .
