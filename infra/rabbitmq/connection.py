@@ -11,7 +11,7 @@ from aio_pika.exceptions import AMQPError, AuthenticationError, InvalidFrameErro
 from aiormq.exceptions import ChannelAccessRefused
 
 from infra.rabbitmq.lenient import LenientTransport
-from worker.domain.errors import BrokerUnavailableError
+from worker.domain.errors import BrokerRefusedError, BrokerUnavailableError
 
 HEARTBEAT = 10
 """Seconds. A silent TCP death takes three of them to notice."""
@@ -66,15 +66,15 @@ async def close_quietly(connection: AbstractConnection | None) -> None:
 
 @contextmanager
 def broker_errors() -> Iterator[None]:
-    """Turn the client's many errors into BrokerUnavailableError."""
+    """Turn the client's many errors into BrokerUnavailableError, BrokerRefusedError where that is what it is."""
     task = asyncio.current_task()
     cancelled_before = task.cancelling() if task is not None else 0
     try:
         yield
     except (AuthenticationError, ProbableAuthenticationError) as error:
-        raise BrokerUnavailableError("RabbitMQ refuses the user, password or vhost of LOGISTICS_AMQP_URL") from error
+        raise BrokerRefusedError("RabbitMQ refuses the user, password or vhost of LOGISTICS_AMQP_URL") from error
     except ChannelAccessRefused as error:
-        raise BrokerUnavailableError(f"RabbitMQ does not permit the user of LOGISTICS_AMQP_URL: {error}") from error
+        raise BrokerRefusedError(f"RabbitMQ does not permit the user of LOGISTICS_AMQP_URL: {error}") from error
     except _BROKER_ERRORS as error:
         # The client now and then answers a cancellation, a time-out included, with an error of its own (measured: a
         # third of those that came while it connected). Whoever tries again after an error would never end.

@@ -55,11 +55,25 @@ async def test_a_consumer_that_the_broker_cancels_comes_back_when_another_progra
     system: System,
 ) -> None:
     worker = await system.start_worker()
+    await consumed(system)
     for queue in QUEUES:
         arguments = arguments_of(queue)
         await system.channel.queue_delete(queue)
         await system.channel.declare_queue(queue, durable=True, arguments=arguments)
     await works(system, worker)
+
+
+async def test_a_queue_whose_bindings_were_taken_away_is_bound_again(system: System) -> None:
+    worker = await system.start_worker()
+    await consumed(system)
+    for queue, exchange, key in (
+        ("orders.work", "orders", "order.#"),
+        ("shipments.delivered", "shipments", "shipment.delivered"),
+        ("orders.dlq", "orders.dead-letter", ""),
+    ):
+        await (await system.channel.get_queue(queue, ensure=False)).unbind(exchange, key)
+    await works(system, worker, timeout=AT_THE_LATEST)
+    assert len(worker.events("broker.connected")) == len(QUEUES), "for that no consumer has to leave its queue"
 
 
 async def test_a_queue_deleted_while_intake_is_paused_is_consumed_afterwards(system: System) -> None:
@@ -76,6 +90,7 @@ async def test_queues_with_drifted_arguments_are_told_within_30_s_and_consumed_w
     system: System,
 ) -> None:
     worker = await system.start_worker()
+    await consumed(system)
     right = arguments_of("orders.work")
     await system.channel.queue_delete("orders.work")
     await system.channel.declare_queue("orders.work", durable=True, arguments={"x-queue-type": "quorum"})
@@ -277,6 +292,16 @@ async def tells_within_30_s(worker: WorkerProcess, queue: str) -> None:
     await eventually(lambda: has_status(worker, 503), timeout=AT_THE_LATEST, every=0.2)
     _, text = await worker.health()
     assert f"{queue}: ok" not in text
+
+
+async def consumed(system: System) -> None:
+    """Return when every queue has its consumer."""
+
+    async def by_somebody(queue: str) -> bool:
+        return bool((await system.channel.declare_queue(queue, passive=True)).declaration_result.consumer_count)
+
+    for queue in QUEUES:
+        await eventually(lambda queue=queue: by_somebody(queue))
 
 
 async def has_status(worker: WorkerProcess, status: int) -> bool:

@@ -54,15 +54,15 @@ class BrokerAdmin:
         await self.call("DELETE", f"/api/users/{name}")
 
     async def close_connections_of(self, user: str) -> None:
-        """Close every connection of the user; the management sees a new one only after some seconds."""
+        """Close every connection of a user who cannot open others; the management knows a new one after seconds."""
 
-        async def closed_all() -> bool:
+        async def none_left() -> bool:
             names = [connection["name"] for connection in await self.call("GET", f"/api/connections/username/{user}")]
             for name in names:
                 await self.call("DELETE", f"/api/connections/{quote(name, safe='')}")
-            return bool(names)
+            return not names
 
-        await eventually(closed_all, every=0.3)
+        await eventually(none_left, every=0.3)
 
     async def queue(self, name: str) -> dict[str, Any]:
         """Return what the broker says of the queue."""

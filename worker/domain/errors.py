@@ -16,6 +16,7 @@ LogisticsError
 ├── PublishError                   the broker did not confirm a publish
 │   ├── UnroutableError            no queue is bound for that exchange and key
 │   └── BrokerUnavailableError     no connection, or no answer in time
+│       └── BrokerRefusedError     … or none for this user and password
 ├── NotFoundError                  nothing has that id
 ├── JobConflictError               a replay job is in the way, or in another state
 ├── EditRefusedError               the edited dead letter cannot go out like this  → told to the operator
@@ -107,6 +108,10 @@ class UnroutableError(PublishError):
 
 class BrokerUnavailableError(PublishError):
     """The broker cannot be reached or did not answer in time; a publish may or may not have arrived."""
+
+
+class BrokerRefusedError(BrokerUnavailableError):
+    """The broker does not let the user in; other credentials come with a restart at the latest."""
 
 
 class NotFoundError(LogisticsError):
