@@ -227,9 +227,7 @@ class Subscriber:
         limit, self._consuming_with = self._wanted, 0
         if limit:
             await channel.basic_qos(prefetch_count=limit)
-            self._consumer_tag = (
-                await channel.basic_consume(self.queue, self._on_message)
-            ).consumer_tag
+            self._consumer_tag = (await channel.basic_consume(self.queue, self._on_message)).consumer_tag
         self._consuming_with = limit
 
     def _is_busy(self, *, since: float) -> bool:
