@@ -26,6 +26,7 @@ from tests.support.system import System, eventually, running_system
 
 MIB = 1024 * 1024
 AT_ONCE = 500
+STUFFED = 3
 A_DEEP_QUEUE = 50_000
 A_MILLION = 1_000_000
 
@@ -58,18 +59,17 @@ async def test_a_full_retry_queue_holds_the_order_until_there_is_room(system: Sy
     system.settings.update({"LOGISTICS_RETRY_DELAYS": "1h", "LOGISTICS_BREAKER_FAILURE_THRESHOLD": "1000"})
     system.supplier.change(rules=[{"match": "fails-*", "fail_first": 1}])
     worker = await system.start_worker()
-    await admin.limit_length("orders.retry.1h", 2)
+    await stuff(system, admin, "orders.retry.1h")
     failing = [f"fails-{number}" for number in range(10)]
     await publish(system, failing)
     await eventually(lambda: worker.events("settlement.held"))
     assert "is full" in worker.events("settlement.held")[0]["error"]
     await publish(system, ["good"])
     await system.shipped("good")
-    held = len(failing) - await system.depth("orders.retry.1h")
-    assert held > 0
-    await eventually(lambda: unacknowledged(admin, "orders.work", held), timeout=30)
+    assert await system.depth("orders.retry.1h") == STUFFED
+    await eventually(lambda: unacknowledged(admin, "orders.work", len(failing)), timeout=30)
     await admin.lift_limit("orders.retry.1h")
-    await eventually(lambda: has_depth(system, "orders.retry.1h", len(failing)), timeout=30)
+    await eventually(lambda: has_depth(system, "orders.retry.1h", STUFFED + len(failing)), timeout=30)
     assert await worker.terminate() == 0
     assert await system.depth("orders.work") == 0
     assert system.letters() == []
@@ -79,15 +79,14 @@ async def test_a_full_dead_letter_queue_holds_what_must_go_there_until_there_is_
     system: System, admin: BrokerAdmin
 ) -> None:
     worker = await system.start_worker("--consumers", "orders")
-    await admin.limit_length("orders.dlq", 2)
+    await stuff(system, admin, "orders.dlq")
     for number in range(10):
         await system.publish(b"no order %d" % number)
     await eventually(lambda: worker.events("settlement.held"))
     await publish(system, ["good"])
     await system.shipped("good")
-    held = 10 - await system.depth("orders.dlq")
-    assert held > 0
-    await eventually(lambda: unacknowledged(admin, "orders.work", held), timeout=30)
+    assert await system.depth("orders.dlq") == STUFFED
+    await eventually(lambda: unacknowledged(admin, "orders.work", 10), timeout=30)
     filing = await system.start_worker("--consumers", "dead-letters")  # which makes the room
     await eventually(lambda: len(system.letters(reason="malformed")) == 10, timeout=40)
     for one in (worker, filing):
@@ -105,7 +104,7 @@ async def test_a_disk_alarm_at_the_broker_holds_what_must_be_published_and_stops
     prepared = await system.start_worker()
     assert await prepared.terminate() == 0
     await publish(system, orders)
-    await asyncio.to_thread(broker.ctl, "set_disk_free_limit", "900TB")
+    await asyncio.to_thread(broker.ctl, "set_disk_free_limit", "900000GB")
     worker = await system.start_worker()
     await system.shipped(*(order for order in orders if order.startswith("good")))  # an ack is no publish
     assert (await worker.health())[0] == 200
@@ -137,9 +136,12 @@ async def test_a_disk_full_under_mongod_loses_no_order_and_makes_no_dead_letter(
         await publish(own, ["before"])
         await own.shipped("before")
         fill_disk(mongod.data_dir)
-        orders = [f"o-{number}" for number in range(2000)]
-        await publish(own, orders)
-        await eventually(lambda: not mongod.is_running, timeout=60)  # it gives up when it cannot write its journal
+        orders: list[str] = []
+        while mongod.is_running or len(orders) < 500:  # it gives up when it cannot write what it must
+            more = [f"o-{len(orders) + number}" for number in range(100)]
+            await publish(own, more)
+            orders += more
+        await eventually(lambda: worker.events("intake.paused"))
         await eventually(lambda: worker.events("store.unreachable"))
         assert (await worker.health())[0] == 200
         (mongod.data_dir / "filler").unlink()
@@ -212,6 +214,18 @@ async def test_ten_thousand_dead_letters_at_once_are_all_filed_while_orders_ship
     assert system.db.dead_letters.distinct("state") == ["open"]
     assert len(system.db.dead_letters.distinct("order_id")) == letters
     assert system.db.shipments.count_documents({"status": "FAILED"}) == letters
+
+
+async def stuff(system: System, admin: BrokerAdmin, queue: str) -> None:
+    """Fill the queue, and let it refuse whatever else comes."""
+    for _ in range(STUFFED):
+        await system.channel.default_exchange.publish(aio_pika.Message(b"filler", delivery_mode=2), queue)
+    await admin.limit_length(queue, STUFFED - 1)
+
+    async def is_limited() -> bool:
+        return bool((await admin.queue(queue)).get("effective_policy_definition"))
+
+    await eventually(is_limited)
 
 
 async def drain_deep_queue(system: System, *, depth: int, observed: int) -> None:
