@@ -10,7 +10,8 @@ from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError, AuthenticationError, InvalidFrameError, ProbableAuthenticationError
 from aiormq.exceptions import ChannelAccessRefused
 
-from infra.rabbitmq.lenient import LenientTransport
+from infra.rabbitmq.lenient import LenientTransport, PlainTransport
+from infra.rabbitmq.paced import BytesInHand, PacedTransport
 from worker.domain.errors import BrokerRefusedError, BrokerUnavailableError
 
 HEARTBEAT = 10
@@ -20,18 +21,20 @@ _BROKER_ERRORS = (AMQPError, OSError, TimeoutError, RuntimeError)
 """What the client raises when the broker is away, nearly always; a closed channel is a RuntimeError."""
 
 
-async def connect(url: str, *, name: str, lenient: bool = False) -> AbstractConnection:
+async def connect(
+    url: str, *, name: str, lenient: bool = False, in_hand: BytesInHand | None = None
+) -> AbstractConnection:
     """Open a plain connection, visible at the broker under `name`.
 
     Not one that restores itself: whoever uses it notices that it is gone and starts over, so there is one place
-    that knows whether a consumer is there. `lenient`: see `infra.rabbitmq.lenient`; it costs some speed. Raises
-    BrokerUnavailableError.
+    that knows whether a consumer is there. `lenient`: see `infra.rabbitmq.lenient`; it costs some speed. `in_hand`:
+    read only while there is room, see `infra.rabbitmq.paced`. Raises BrokerUnavailableError.
     """
     with broker_errors():
         target = aio_pika.connection.make_url(url, heartbeat=HEARTBEAT)
         connection = aio_pika.Connection(target, client_properties={"connection_name": name})
-        if lenient:
-            connection.kwargs["transport_factory"] = LenientTransport()
+        transport = LenientTransport() if lenient else PlainTransport()
+        connection.kwargs["transport_factory"] = PacedTransport(transport, in_hand) if in_hand else transport
         try:
             await connection.connect(timeout=CONNECT_TIMEOUT)
         except InvalidFrameError as error:  # all that is left of the broker's "vhost not found" after the handshake

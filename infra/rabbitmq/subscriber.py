@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC
+from functools import partial
 from typing import Protocol
 
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
@@ -12,6 +13,7 @@ from aiormq.abc import DeliveredMessage
 
 from infra.rabbitmq.connection import CONNECT_TIMEOUT, broker_errors, close_quietly, connect
 from infra.rabbitmq.lenient import is_decode_error, readable_message
+from infra.rabbitmq.paced import BytesInHand
 from infra.rabbitmq.topology import Topology
 from worker.domain.delivery import Delivery
 from worker.domain.errors import BrokerRefusedError, BrokerUnavailableError, LogisticsError
@@ -68,6 +70,7 @@ class Subscriber:
         self._wanted = 0
         self._on_settled = on_settled
         self._tasks: set[asyncio.Task[None]] = set()
+        self._in_hand = BytesInHand()
         self._wake = asyncio.Event()
         self._stopping = False
         self._consumer_tag: str | None = None
@@ -150,7 +153,7 @@ class Subscriber:
 
     async def _session(self) -> None:
         """One connection's life: until it is lost, the broker cancels the consumer, or we stop."""
-        connection = await connect(self._url, name=self._name, lenient=self._lenient)
+        connection = await connect(self._url, name=self._name, lenient=self._lenient, in_hand=self._in_hand)
         try:
             await self._topology.declare(connection)
             self._has_declared = True
@@ -272,10 +275,12 @@ class Subscriber:
         self._last_delivery = time.monotonic()
         task = asyncio.create_task(self._work(readable_message(raw)))
         self._tasks.add(task)
-        task.add_done_callback(self._forget)
+        self._in_hand.take(len(raw.body))
+        task.add_done_callback(partial(self._forget, size=len(raw.body)))
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
+    def _forget(self, task: asyncio.Task[None], *, size: int) -> None:
         self._tasks.discard(task)
+        self._in_hand.let_go(size)
         if self._stopping:
             self._wake.set()
 

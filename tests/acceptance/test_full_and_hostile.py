@@ -108,8 +108,8 @@ async def test_a_disk_alarm_at_the_broker_holds_what_must_be_published_and_stops
     worker = await system.start_worker()
     await system.shipped(*(order for order in orders if order.startswith("good")))  # an ack is no publish
     assert (await worker.health())[0] == 200
-    await eventually(lambda: worker.events("settlement.held"), timeout=60)
-    assert "no answer in time" in worker.events("settlement.held")[0]["error"]
+    await eventually(lambda: shipped_or_failed(system) == len(orders))
+    assert await system.depth("orders.dlq") == 0
     assert system.letters() == []
     await asyncio.to_thread(broker.ctl, "set_disk_free_limit", "64MB")
     await system.shipped(*(order for order in orders if not order.startswith("refused")), timeout=60)
@@ -118,8 +118,6 @@ async def test_a_disk_alarm_at_the_broker_holds_what_must_be_published_and_stops
     assert await worker.terminate() == 0
     assert len(system.letters()) == 10
     assert system.supplier.stats()["double_dispatches"] == 0
-    copies = len(worker.events("order.duplicate")) + len(worker.events("dead_letter.filed")) - 10
-    assert copies <= 20, "a copy for each order held, not one for each try to publish it"
 
 
 async def test_a_disk_full_under_mongod_loses_no_order_and_makes_no_dead_letter(system: System, tmp_path: Path) -> None:
@@ -164,8 +162,8 @@ async def test_a_million_waiting_orders_change_neither_memory_nor_speed(system: 
 
 
 async def test_orders_of_16_mb_are_filed_byte_for_byte_in_bounded_memory_while_others_ship(system: System) -> None:
-    large = [filled_order(number, 16 * MIB - 1024) for number in range(24)]
-    worker = await system.start_worker(wait=False, LOGISTICS_HEALTH_ADDR="127.0.0.1:0")
+    large = [filled_order(number, 16 * MIB - 1024) for number in range(32)]
+    worker = await system.start_worker(wait=False)
     await eventually(lambda: worker.events("store.ready"))
     before = worker.resident_mb
     for number, body in enumerate(large):
@@ -181,7 +179,7 @@ async def test_orders_of_16_mb_are_filed_byte_for_byte_in_bounded_memory_while_o
         store.close()
     assert sorted(letter.body for letter in filed if letter is not None) == sorted(large)
     print(f"memory: {before:.0f} MiB before, {worker.most_resident_mb:.0f} MiB at the most")  # noqa: T201 - the figure
-    assert worker.most_resident_mb < 1024
+    assert worker.most_resident_mb < 640, "all of them in hand at once were far more"
     assert await worker.terminate() == 0
 
 
@@ -313,6 +311,11 @@ async def has_at_least(system: System, depth: int) -> bool:
 
 async def unacknowledged(admin: BrokerAdmin, queue: str, count: int) -> bool:
     return (await admin.queue(queue)).get("messages_unacknowledged") == count
+
+
+def shipped_or_failed(system: System) -> int:
+    """How many orders the supplier was asked for."""
+    return len({request["order_id"] for request in system.supplier.requests()})
 
 
 def shipped(system: System) -> int:

@@ -213,6 +213,7 @@ async def test_a_blocked_event_loop_answers_no_probe_and_goes_on_when_it_is_free
     await system.shipped("blocks-5")
 
 
+@pytest.mark.long
 async def test_a_worker_stopped_for_longer_than_its_heartbeats_answers_no_probe_and_goes_on_afterwards(
     system: System, admin: BrokerAdmin
 ) -> None:
