@@ -163,9 +163,16 @@ class Subscriber:
                 self._connected = True
                 _log.info("broker.connected", queue=self.queue)
                 await self._reconcile(connection, channel)
+                await self._say_goodbye()
         finally:
             self._connected, self._consumer_tag, self._consuming_with = False, None, 0
             await close_quietly(connection)
+
+    async def _say_goodbye(self) -> None:
+        """Close the channel, which comes after the acks; the end of a connection overtakes those not written yet."""
+        if self._channel is not None:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await self._channel.close()
 
     async def _open(self, connection: AbstractConnection) -> UnderlayChannel:
         channel = await connection.channel(publisher_confirms=False)
