@@ -38,6 +38,7 @@ from worker.domain.outcome import Outcome
 from worker.intake import Intake
 from worker.replaying import Replaying
 from worker.settings import Settings
+from worker.suspects import Suspects
 
 ORDERS = "orders"
 DEAD_LETTERS = "dead-letters"
@@ -118,9 +119,12 @@ class Worker:
         )
         consumer = OrderConsumer(core=core, policy=policy, max_body_bytes=self.settings.max_body_bytes)
 
+        suspects = Suspects()
+
         async def handle(delivery: Delivery) -> Outcome:
             with self.backlog.in_hand(delivery):
-                return await consumer.handle(delivery)
+                async with suspects.turn(delivery):
+                    return await consumer.handle(delivery)
 
         return self._subscribe(WORK_QUEUE, handle, self._settlement(RETRY_EXCHANGE))
 
@@ -133,7 +137,13 @@ class Worker:
             repository=self._shipments, dead_letters=self._dead_letters, policy=policy, worker_name=self.name
         )
         consumer = DeliveredConsumer(core=core, policy=policy, max_body_bytes=self.settings.max_body_bytes)
-        return self._subscribe(DELIVERED_QUEUE, consumer.handle, self._settlement(SHIPMENTS_RETRY_EXCHANGE))
+        suspects = Suspects()
+
+        async def handle(delivery: Delivery) -> Outcome:
+            async with suspects.turn(delivery):
+                return await consumer.handle(delivery)
+
+        return self._subscribe(DELIVERED_QUEUE, handle, self._settlement(SHIPMENTS_RETRY_EXCHANGE))
 
     def _settlement(self, retry_exchange: str) -> Settlement:
         return Settlement(

@@ -181,10 +181,7 @@ async def _tidy(worker: Worker) -> None:
 
 
 def _live(worker: Worker) -> Mapping[str, str | None]:
-    return {
-        subscriber.queue: None if subscriber.is_live else "no consumer, and nothing moves"
-        for subscriber in worker.subscribers
-    }
+    return {subscriber.queue: subscriber.why_deaf for subscriber in worker.subscribers}
 
 
 async def _ready(worker: Worker) -> Mapping[str, str | None]:

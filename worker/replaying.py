@@ -1,6 +1,7 @@
 """Running replay jobs inside a worker."""
 
 import asyncio
+import time
 
 from infra.mongodb.audit_log import MongoAuditLog
 from infra.mongodb.replay_claims import MongoReplayClaims
@@ -21,6 +22,7 @@ from worker.domain.replay_settling import ReplaySettling
 from worker.fleet import Fleet
 
 _PAUSE_AFTER_TROUBLE = 2.0
+_WORD_EVERY = 15.0
 _LAST_STEP = 10.0
 _GRACE = 3.0
 """Store time-outs after which a copy that nobody has taken, in a queue that was empty, is lost: a worker that has a
@@ -37,6 +39,7 @@ class Replaying:
         claims, items, grace = MongoReplayClaims(store), MongoReplayItems(store), _GRACE * store_timeout
         self._publisher = ReplayPublisher(amqp_url, name=f"{name} replay")
         self._depths = QueueDepths(amqp_url, name=f"{name} replay depths")
+        self._next_word = 0.0
         sender = ReplaySender(
             claims=claims,
             publisher=self._publisher,
@@ -76,7 +79,9 @@ class Replaying:
         try:
             return await self._runner.step()
         except (StoreUnavailableError, BrokerUnavailableError) as error:
-            _log.warning("replay.held", error=str(error), next_try_in=_PAUSE_AFTER_TROUBLE)
+            if time.monotonic() >= self._next_word:
+                _log.warning("replay.held", error=str(error), asking_every=_PAUSE_AFTER_TROUBLE)
+                self._next_word = time.monotonic() + _WORD_EVERY
             return _PAUSE_AFTER_TROUBLE
 
     async def _release(self) -> None:

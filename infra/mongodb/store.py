@@ -2,7 +2,7 @@
 
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -121,13 +121,23 @@ class MongoStore:
     async def ensure_indexes(self, *names: str) -> None:
         """Create the indexes that are missing, of these collections or of all. Raises StoreUnavailableError.
 
-        Making one of a full collection may take minutes; given up half-way, it would begin anew at every start.
+        Making one of a full collection may take minutes; given up half-way, it would begin anew at every start. So
+        patience is the second try's: mostly all are there, and a connection that has fallen silent must not be
+        waited for that long.
         """
         await self.ping()  # a store that is away is told within one operation's time
-        with store_errors(), pymongo.timeout(_INDEX_TIMEOUT):
-            for name, indexes in _INDEXES.items():
-                if not names or name in names:
-                    await self._database[name].create_indexes(indexes)
+        for name, indexes in _INDEXES.items():
+            if not names or name in names:
+                await self._ensure_indexes_of(name, indexes)
+
+    async def _ensure_indexes_of(self, name: str, indexes: Sequence[IndexModel]) -> None:
+        try:
+            with store_errors():
+                await self._database[name].create_indexes(indexes)
+        except StoreUnavailableError:
+            await self.ping()
+            with store_errors(), pymongo.timeout(_INDEX_TIMEOUT):
+                await self._database[name].create_indexes(indexes)
 
     async def prepare(self) -> None:
         """Return when the store can be worked with: indexes there, and a majority that takes writes.

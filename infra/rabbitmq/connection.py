@@ -11,9 +11,10 @@ from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import AMQPError, AuthenticationError, InvalidFrameError, ProbableAuthenticationError
 from aiormq.exceptions import ChannelAccessRefused
 
-from infra.rabbitmq.lenient import LenientTransport
+from infra.rabbitmq.lenient import LenientTransport, PlainTransport
+from infra.rabbitmq.paced import BytesInHand, PacedTransport
 from infra.tls import TlsFiles, client_context, questioned
-from worker.domain.errors import BrokerUnavailableError, ConfigurationError, NotPermittedError
+from worker.domain.errors import BrokerRefusedError, BrokerUnavailableError, ConfigurationError, NotPermittedError
 
 HEARTBEAT = 10
 """Seconds. A silent TCP death takes three of them to notice."""
@@ -23,12 +24,14 @@ _BROKER_ERRORS = (AMQPError, OSError, TimeoutError, RuntimeError)
 """What the client raises when the broker is away, nearly always; a closed channel is a RuntimeError."""
 
 
-async def connect(url: str, *, name: str, lenient: bool = False) -> AbstractConnection:
+async def connect(
+    url: str, *, name: str, lenient: bool = False, in_hand: BytesInHand | None = None
+) -> AbstractConnection:
     """Open a plain connection, visible at the broker under `name`.
 
     Not one that restores itself: whoever uses it notices that it is gone and starts over, so there is one place
-    that knows whether a consumer is there. `lenient`: see `infra.rabbitmq.lenient`; it costs some speed. Raises
-    BrokerUnavailableError.
+    that knows whether a consumer is there. `lenient`: see `infra.rabbitmq.lenient`; it costs some speed. `in_hand`:
+    read only while there is room, see `infra.rabbitmq.paced`. Raises BrokerUnavailableError.
     """
     try:
         check_tls_files(url)
@@ -37,8 +40,8 @@ async def connect(url: str, *, name: str, lenient: bool = False) -> AbstractConn
     with broker_errors(is_new=True):
         target = aio_pika.connection.make_url(url, heartbeat=HEARTBEAT)
         connection = aio_pika.Connection(target, client_properties={"connection_name": name})
-        if lenient:
-            connection.kwargs["transport_factory"] = LenientTransport()
+        transport = LenientTransport() if lenient else PlainTransport()
+        connection.kwargs["transport_factory"] = PacedTransport(transport, in_hand) if in_hand else transport
         try:
             await connection.connect(timeout=CONNECT_TIMEOUT)
         except InvalidFrameError as error:  # all that is left of the broker's "vhost not found" after the handshake
@@ -84,13 +87,16 @@ async def close_quietly(connection: AbstractConnection | None) -> None:
 
 @contextmanager
 def broker_errors(*, is_new: bool = False) -> Iterator[None]:
-    """Turn the client's many errors into BrokerUnavailableError. `is_new`: the connection is only being opened."""
+    """Turn the client's many errors into BrokerUnavailableError, BrokerRefusedError where that is what it is.
+
+    `is_new`: the connection is only being opened.
+    """
     task = asyncio.current_task()
     cancelled_before = task.cancelling() if task is not None else 0
     try:
         yield
     except (AuthenticationError, ProbableAuthenticationError) as error:
-        raise BrokerUnavailableError("RabbitMQ refuses the user, password or vhost of LOGISTICS_AMQP_URL") from error
+        raise BrokerRefusedError("RabbitMQ refuses the user, password or vhost of LOGISTICS_AMQP_URL") from error
     except ChannelAccessRefused as error:
         raise NotPermittedError(f"RabbitMQ does not permit the user of LOGISTICS_AMQP_URL: {error}") from error
     except _BROKER_ERRORS as error:

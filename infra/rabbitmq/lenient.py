@@ -25,13 +25,21 @@ _CONTENT_HEADER = 2
 _BODY_SIZE = struct.Struct(">HHQ")  # class, weight, body size
 
 
+class PlainTransport(TransportFactory):
+    """Opens connections as the library would by itself."""
+
+    async def create(self, url: URL, **kwargs: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open the connection."""
+        factory = TLSTransportFactory() if url.scheme == "amqps" else TCPTransportFactory()
+        return await factory.create(url, **kwargs)
+
+
 class LenientTransport(TransportFactory):
     """Opens connections that let every message through."""
 
     async def create(self, url: URL, **kwargs: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Open the connection as the library would, with a reader between it and the broker."""
-        factory = TLSTransportFactory() if url.scheme == "amqps" else TCPTransportFactory()
-        reader, writer = await factory.create(url, **kwargs)
+        reader, writer = await PlainTransport().create(url, **kwargs)
         return _LenientReader(reader), writer
 
 

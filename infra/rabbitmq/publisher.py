@@ -1,7 +1,9 @@
 """Publishing with confirms: returns when the broker has the message, raises otherwise."""
 
 import asyncio
+import time
 import uuid
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from aio_pika import DeliveryMode, Message
@@ -11,9 +13,11 @@ from aio_pika.exceptions import PublishError as ReturnedError
 
 from infra.rabbitmq.connection import broker_errors, check_tls_files, close_quietly, connect, is_open
 from infra.rabbitmq.headers import fitting_headers
-from worker.domain.errors import PublishError, UnroutableError
+from worker.domain.errors import BrokerUnavailableError, PublishError, UnroutableError
 
 _CONFIRM_TIMEOUT = 30.0
+_REFUSED_CHANNEL_LIFE = 3.0
+"""Seconds a channel is kept on which something was refused; not less, so that a hundred refusals cost few channels."""
 
 
 class ConfirmedPublisher:
@@ -32,6 +36,8 @@ class ConfirmedPublisher:
         self._channel: AbstractChannel | None = None
         self._exchanges: dict[str, AbstractExchange] = {}
         self._opening = asyncio.Lock()
+        self._opened_at = 0.0
+        self._retiring: set[asyncio.Task[None]] = set()
 
     async def publish(
         self,
@@ -73,6 +79,7 @@ class ConfirmedPublisher:
                     raise UnroutableError(f"the exchange {exchange!r} does not exist") from error
                 raise
             except DeliveryError as error:
+                self._retire_channel()
                 raise PublishError(f"the broker refused the message: a queue behind {exchange!r} is full") from error
 
     async def publish_copy(
@@ -91,6 +98,8 @@ class ConfirmedPublisher:
     async def close(self) -> None:
         """Close the connection, if there is one."""
         connection, self._connection, self._channel = self._connection, None, None
+        for task in self._retiring:
+            task.cancel()
         if is_open(connection):
             with broker_errors():
                 await connection.close()
@@ -106,6 +115,19 @@ class ConfirmedPublisher:
             self._exchanges[name] = exchange
         return exchange
 
+    def _retire_channel(self) -> None:
+        """Use another channel from now on; what is in flight on this one may still be confirmed.
+
+        A quorum queue tells a channel that it is full, and later that there is room: but not when its limit is lifted
+        (measured on 3.10). The channel would go on refusing for ever.
+        """
+        channel = self._channel
+        if channel is not None and time.monotonic() - self._opened_at >= _REFUSED_CHANNEL_LIFE:
+            self._channel = None
+            retiring = asyncio.create_task(_close_later(channel))
+            self._retiring.add(retiring)
+            retiring.add_done_callback(self._retiring.discard)
+
     async def _open(self) -> AbstractChannel:
         """Return an open channel; an error on a publish closes the channel, an outage the connection."""
         if self._channel is not None and not self._channel.is_closed:
@@ -117,4 +139,11 @@ class ConfirmedPublisher:
                 await close_quietly(connection)
                 self._connection = connection = await connect(self._url, name=self._name)
             self._channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+            self._opened_at = time.monotonic()
         return self._channel
+
+
+async def _close_later(channel: AbstractChannel) -> None:
+    await asyncio.sleep(_CONFIRM_TIMEOUT)
+    with suppress(BrokerUnavailableError), broker_errors():
+        await channel.close()

@@ -96,8 +96,8 @@ class Topology:
         )
         self.delay_labels = tuple(by_label)
 
-    async def declare(self, connection: AbstractConnection) -> None:
-        """Create what is missing, bindings included.
+    async def declare(self, connection: AbstractConnection, *, queue: str | None = None) -> None:
+        """Create what is missing, bindings included; of all queues, or of this one.
 
         Raises TopologyMismatchError when something of that name exists with other arguments, BrokerUnavailableError
         when the broker does not answer. Use a connection that does not restore itself: it would try for ever.
@@ -108,8 +108,9 @@ class Topology:
             try:
                 for exchange in self.exchanges:
                     await channel.declare_exchange(exchange.name, exchange.kind, durable=True, timeout=_TIMEOUT)
-                for queue in self.queues:
-                    await _declare_queue(channel, queue)
+                for wanted in self.queues:
+                    if queue in {None, wanted.name}:
+                        await _declare_queue(channel, wanted)
                 await channel.close()
             except ChannelPreconditionFailed as error:
                 raise TopologyMismatchError(

@@ -206,12 +206,15 @@ async def test_killed_in_a_replay_between_shipping_and_resolving_the_letter_is_r
     shipped_once(system, requests=2)
 
 
+@pytest.mark.timeout(300)
 async def test_an_order_that_kills_its_worker_each_time_is_a_dead_letter_and_its_neighbours_ship(
     system: System,
 ) -> None:
-    system.supplier.change(rules=[{"match": ORDER, "status": 500, "latency": 60}])
+    slow = [f"slow-{number}" for number in range(20)]  # in hand each time it strikes: they take longer than it does
+    system.supplier.change(rules=[{"match": ORDER, "status": 500, "latency": 60}, {"match": "slow-*", "latency": 0.4}])
     worker = await system.start_worker()
-    await system.publish_order(ORDER)
+    for order in (ORDER, *slow):
+        await system.publish_order(order)
     deaths = 0
     while await asked_again_or_filed(system, deaths):
         deaths += 1
@@ -219,7 +222,7 @@ async def test_an_order_that_kills_its_worker_each_time_is_a_dead_letter_and_its
         await kill(worker)
         worker = await system.start_worker()
     assert deaths == 21  # the broker allows 20 redeliveries
-    await system.shipped(*(f"neighbour-{number}" for number in range(1, deaths + 1)))
+    await system.shipped(*(f"neighbour-{number}" for number in range(1, deaths + 1)), *slow)
     assert await worker.terminate() == 0
     await waiting(system)
     assert [(letter["order_id"], letter["reason"]) for letter in system.letters()] == [(ORDER, "delivery_limit")]
@@ -232,8 +235,8 @@ async def test_an_order_that_kills_its_worker_each_time_is_a_dead_letter_and_its
     assert await worker.terminate() == 0
     await waiting(system)
     stats = system.supplier.stats()
-    assert system.db.shipments.count_documents({"status": "SHIPPED"}) == 1 + deaths
-    assert stats["distinct_idempotency_keys"] == stats["dispatches"] == 1 + deaths
+    assert system.db.shipments.count_documents({"status": "SHIPPED"}) == 1 + deaths + len(slow)
+    assert stats["distinct_idempotency_keys"] == stats["dispatches"] == 1 + deaths + len(slow)
     assert stats["double_dispatches"] == 0
 
 

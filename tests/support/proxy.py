@@ -77,6 +77,7 @@ class Connection:
         self._proxy = proxy
         self._greeting = b""
         self._gates = {direction: asyncio.Event() for direction in Direction}
+        self._server: _Side | None = None
         self.resume()
 
     def is_called(self, name: bytes) -> bool:
@@ -93,8 +94,14 @@ class Connection:
         for gate in self._gates.values():
             gate.set()
 
+    def forge(self, message: bytes) -> None:
+        """Send the server a message that the client never wrote."""
+        assert self._server is not None, "the connection is not through yet"
+        self._server.writer.write(message)
+
     async def run(self, client: "_Side", server: "_Side") -> None:
         """Pass on until one side ends. Cancelled, it cuts: what is held never arrives."""
+        self._server = server
         flows = [
             asyncio.create_task(self._pass_on(client, server, Direction.TO_SERVER)),
             asyncio.create_task(self._pass_on(server, client, Direction.TO_CLIENT)),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import aio_pika
+import aiohttp
 from aio_pika.abc import AbstractChannel
 from pymongo import MongoClient
 
@@ -35,11 +36,13 @@ FAST = {
 class WorkerProcess:
     """`logistics worker` as a process, its log in a file."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path, arguments: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], log: Path, arguments: tuple[str, ...] = (), *, module: str = "worker"
+    ) -> None:
         self.log = log
         with log.open("wb") as stream:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "worker", "worker", *arguments],
+                [sys.executable, "-m", module, "worker", *arguments],
                 env={**_without_settings(), **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
@@ -57,6 +60,32 @@ class WorkerProcess:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         return [line for line in self.lines() if line["event"] == name]
+
+    @property
+    def resident_mb(self) -> float:
+        """Memory the process holds now, in MiB."""
+        return self._memory("VmRSS")
+
+    @property
+    def most_resident_mb(self) -> float:
+        """The most memory it ever held, in MiB."""
+        return self._memory("VmHWM")
+
+    def _memory(self, name: str) -> float:
+        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024
+
+    async def health(self, path: str = "/livez", *, timeout: float = 2.0) -> tuple[int, str]:
+        """What a supervisor's probe sees: status and text, (0, why) when there is no answer in time."""
+        url = self.events("worker.started")[0]["health"] + path
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout)) as session,
+                session.get(url) as response,
+            ):
+                return response.status, await response.text()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return 0, f"no answer: {type(error).__name__}"
 
     def kill(self) -> None:
         self.process.kill()
@@ -99,9 +128,11 @@ class System:
             **changes,
         }
 
-    async def start_worker(self, *arguments: str, wait: bool = True, **changes: str) -> WorkerProcess:
+    async def start_worker(
+        self, *arguments: str, wait: bool = True, module: str = "worker", **changes: str
+    ) -> WorkerProcess:
         log = self.folder / f"worker-{len(self.workers)}.log"
-        worker = WorkerProcess(self.environment(**changes), log, arguments)
+        worker = WorkerProcess(self.environment(**changes), log, arguments, module=module)
         self.workers.append(worker)
         if wait:
             await eventually(lambda: len(worker.events("broker.connected")) >= 1 and worker.events("store.ready"))

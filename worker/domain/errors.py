@@ -16,7 +16,8 @@ LogisticsError
 ├── PublishError                   the broker did not confirm a publish
 │   ├── UnroutableError            no queue is bound for that exchange and key
 │   └── BrokerUnavailableError     no connection, or no answer in time
-│       └── NotPermittedError      the broker does not let our user do that
+│       └── BrokerRefusedError     … or none for this user and password
+│           └── NotPermittedError  the broker does not let our user do that
 ├── NotFoundError                  nothing has that id
 ├── JobConflictError               a replay job is in the way, or in another state
 ├── EditRefusedError               the edited dead letter cannot go out like this  → told to the operator
@@ -110,7 +111,11 @@ class BrokerUnavailableError(PublishError):
     """The broker cannot be reached or did not answer in time; a publish may or may not have arrived."""
 
 
-class NotPermittedError(BrokerUnavailableError):
+class BrokerRefusedError(BrokerUnavailableError):
+    """The broker does not let the user in; other credentials come with a restart at the latest."""
+
+
+class NotPermittedError(BrokerRefusedError):
     """The broker does not let our user do that. Whoever else used the same channel gets this, too."""
 
 

@@ -1,0 +1,87 @@
+"""Paced reading: a consumer's connection is not read further while the bodies in hand are too many bytes.
+
+A prefetch counts messages, not bytes: five hundred dead letters may be a megabyte or eight gigabytes, and the broker
+sends them all. What is not read stays in the broker, by TCP's own back-pressure. Small messages never come near it.
+"""
+
+import asyncio
+import gc
+
+from aiormq.connection import TransportFactory
+from yarl import URL
+
+MOST_BYTES = 32 * 1024 * 1024
+"""Bytes of bodies in hand from which on no further delivery is read. One more may be on its way already."""
+_LONGEST_WAIT = 10.0
+"""Seconds after which one delivery is read all the same: longer, and the connection would miss its heartbeats."""
+_LARGE = 256 * 1024
+_DELIVER = b"\x00\x3c\x00\x3c"
+
+
+class BytesInHand:
+    """The bytes of the bodies one subscriber has in hand."""
+
+    def __init__(self, most: int = MOST_BYTES) -> None:
+        self._most = most
+        self._bytes = 0
+        self._let_go = 0
+        self._room = asyncio.Event()
+        self._room.set()
+
+    def take(self, size: int) -> None:
+        """Count a body that has come."""
+        self._bytes += size
+        if self._bytes >= self._most:
+            self._room.clear()
+
+    def let_go(self, size: int) -> None:
+        """Count a body no longer that is done with."""
+        self._bytes -= size
+        self._let_go += size if size >= _LARGE else 0
+        if self._let_go >= self._most:
+            # Bodies are part of reference cycles, and cyclic garbage is looked for by the number of objects: two
+            # hundred bodies of 16 MB are few objects.
+            gc.collect()
+            self._let_go = 0
+        if self._bytes < self._most:
+            self._room.set()
+
+    async def has_room(self) -> None:
+        """Return when there is room for another body, or after a while."""
+        if not self._room.is_set():
+            try:
+                async with asyncio.timeout(_LONGEST_WAIT):
+                    await self._room.wait()
+            except TimeoutError:
+                pass
+
+
+class PacedTransport(TransportFactory):
+    """Opens connections, by way of another factory, that are read as long as there is room."""
+
+    def __init__(self, inner: TransportFactory, in_hand: BytesInHand) -> None:
+        self._inner = inner
+        self._in_hand = in_hand
+
+    async def create(self, url: URL, **kwargs: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open the connection, with a reader between it and the broker."""
+        reader, writer = await self._inner.create(url, **kwargs)
+        return _PacedReader(reader, self._in_hand), writer
+
+
+class _PacedReader(asyncio.StreamReader):
+    """Hands out what another reader has; a delivery only when there is room for it."""
+
+    def __init__(self, inner: asyncio.StreamReader, in_hand: BytesInHand) -> None:
+        super().__init__()
+        self._inner = inner
+        self._in_hand = in_hand
+
+    def at_eof(self) -> bool:
+        return self._inner.at_eof()
+
+    async def readexactly(self, n: int) -> bytes:
+        data = await self._inner.readexactly(n)
+        if data[:4] == _DELIVER:  # a body may begin like that, too, and then waits for room as well
+            await self._in_hand.has_room()
+        return data
