@@ -85,6 +85,16 @@ class Cluster:
                 return next((each for each in self.nodes if each.node_name == leaders.get(queue)), None)
         return None
 
+    def queues(self) -> dict[str, tuple[int, int]]:
+        """Return each queue's messages, those in hand included, and its consumers, as its leader counts them."""
+        told = json.loads(self.any_node().ctl("list_queues", "--formatter", "json", "name", "messages", "consumers"))
+        return {row["name"]: (int(row["messages"] or 0), int(row["consumers"] or 0)) for row in told}
+
+    def consumers(self) -> str:
+        """Return a table of the consumers, for whoever looks for one too many."""
+        node = self.any_node()
+        return f"{node.ctl('list_consumers')}\n{node.ctl('list_channels', 'pid', 'connection', 'consumer_count')}"
+
     def any_node(self) -> ClusterNode:
         """Return a node that runs."""
         return next(node for node in self.nodes if node.is_running and node.why_not_ready() is None)

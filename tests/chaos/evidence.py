@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import aio_pika
+from aio_pika.exceptions import ChannelNotFoundEntity
 from pymongo import MongoClient
 
-from infra.rabbitmq.topology import DEAD_LETTER_QUEUE, DELIVERED_QUEUE, WORK_QUEUE, Topology
+from infra.rabbitmq.topology import Topology
 from infra.supplier.simulator import SupplierSimulator
 from tests.chaos.accountant import Evidence, OpenLetter, Queued, Request, Stored
 from tests.chaos.world import DATABASE, SETTINGS
@@ -51,28 +52,17 @@ def _read_store(mongodb_uri: str) -> tuple[list[Stored], list[OpenLetter]]:
     return stored, letters
 
 
-async def depths(amqp_url: str) -> dict[str, int]:
-    """Return how many messages are ready in each queue that has any."""
+async def queues_exist(amqp_url: str) -> bool:
+    """Return whether every queue is declared."""
     connection = await aio_pika.connect(amqp_url, timeout=10)
     async with connection:
         channel = await connection.channel()
-        found = {}
-        for queue in _queues():
-            declared = await channel.declare_queue(queue, passive=True, timeout=10)
-            found[queue] = declared.declaration_result.message_count or 0
-        return {queue: count for queue, count in found.items() if count}
-
-
-async def consumers(amqp_url: str) -> dict[str, int]:
-    """Return how many consumers each of the queues has that workers consume."""
-    connection = await aio_pika.connect(amqp_url, timeout=10)
-    async with connection:
-        channel = await connection.channel()
-        found = {}
-        for queue in (WORK_QUEUE, DEAD_LETTER_QUEUE, DELIVERED_QUEUE):
-            declared = await channel.declare_queue(queue, passive=True, timeout=10)
-            found[queue] = declared.declaration_result.consumer_count or 0
-        return found
+        try:
+            for queue in _queues():
+                await channel.declare_queue(queue, passive=True, timeout=10)
+        except ChannelNotFoundEntity:
+            return False
+    return True
 
 
 def _queues() -> list[str]:

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from aio_pika.exceptions import AMQPError
-
+from infra.rabbitmq.topology import DEAD_LETTER_QUEUE, DELIVERED_QUEUE, WORK_QUEUE
 from tests.chaos.accountant import Account, account
-from tests.chaos.evidence import consumers, depths, gather
+from tests.chaos.evidence import gather, queues_exist
 from tests.chaos.faults import FAULTS
 from tests.chaos.plan import Storm, Strike, plan
 from tests.chaos.world import World, running_world, store_uri
@@ -20,6 +19,8 @@ from tests.chaos.world import World, running_world, store_uri
 _FEED_EVERY = 0.1
 _PULSE_EVERY = 0.05
 _NOTHING_MOVES = 15.0
+_DEAF_TIMEOUT = 90.0
+_CONSUMED = (WORK_QUEUE, DEAD_LETTER_QUEUE, DELIVERED_QUEUE)
 _RECOVERY_TIMEOUT = 120.0
 _SETTLE_TIMEOUT = 300.0
 _QUIET = 2.0
@@ -141,13 +142,10 @@ async def _pulse(world: World) -> AsyncIterator[_Pulse]:
 
 async def _queues_are_there(world: World) -> None:
     """Wait until a worker has declared everything; a quorum queue is safe from a kill a moment later only."""
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                await depths(world.cluster.nodes[0].amqp_url)
-                break
-            except (AMQPError, OSError):
-                await asyncio.sleep(0.3)
+    deadline = time.monotonic() + 60
+    while not await queues_exist(world.cluster.nodes[0].amqp_url):
+        assert time.monotonic() < deadline, "no worker has declared the queues"
+        await asyncio.sleep(0.3)
     await asyncio.sleep(_QUIET)
 
 
@@ -196,15 +194,20 @@ async def _recovered(world: World) -> float:
 
 
 async def _nobody_is_deaf(world: World) -> None:
-    """Wait until each queue has a consumer of each worker; fail when one has none after a minute."""
-    deadline = time.monotonic() + 60
-    while set((found := await consumers(world.cluster.any_node().amqp_url)).values()) != {len(world.workers)}:
-        assert time.monotonic() < deadline, f"consumers after a minute of quiet: {found}"
-        await asyncio.sleep(0.5)
+    """Wait until each queue has one consumer of each worker; fail when it has not after a minute and a half."""
+    deadline = time.monotonic() + _DEAF_TIMEOUT
+    while True:
+        queues = await asyncio.to_thread(world.cluster.queues)
+        found = {name: queues[name][1] for name in _CONSUMED}
+        if set(found.values()) == {len(world.workers)}:
+            return
+        if time.monotonic() > deadline:
+            raise AssertionError(f"consumers: {found}\n{await asyncio.to_thread(world.cluster.consumers)}")
+        await asyncio.sleep(1)
 
 
 async def _settled(world: World, orders: int, say: Say) -> None:
-    """Wait until the publisher has done and every queue is empty for a while."""
+    """Wait until the publisher has done and every queue is empty for a while, with nothing in hand."""
     world.publish_up_to(orders)
     assert world.publisher.stdin is not None
     world.publisher.stdin.close()
@@ -213,7 +216,8 @@ async def _settled(world: World, orders: int, say: Say) -> None:
         empty_since, next_word = None, 0.0
         while empty_since is None or time.monotonic() - empty_since < _QUIET * 3:
             await asyncio.sleep(0.5)
-            waiting = await depths(world.cluster.any_node().amqp_url)
+            queues = await asyncio.to_thread(world.cluster.queues)
+            waiting = {name: messages for name, (messages, _) in queues.items() if messages}
             empty_since = None if waiting else empty_since or time.monotonic()
             if waiting and time.monotonic() > next_word:
                 say(f"waiting: {waiting}")
