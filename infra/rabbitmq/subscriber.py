@@ -7,24 +7,24 @@ from datetime import UTC
 from functools import partial
 from typing import Protocol
 
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
-from aiormq.abc import AbstractChannel as UnderlayChannel
+from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 from aiormq.abc import DeliveredMessage
 
 from infra.rabbitmq.connection import CONNECT_TIMEOUT, broker_errors, close_quietly, connect
+from infra.rabbitmq.consumer import Consumer
+from infra.rabbitmq.hearing import Hearing
 from infra.rabbitmq.lenient import is_decode_error, readable_message
 from infra.rabbitmq.paced import BytesInHand
 from infra.rabbitmq.topology import Topology
 from worker.domain.delivery import Delivery
-from worker.domain.errors import BrokerRefusedError, BrokerUnavailableError, LogisticsError
+from worker.domain.errors import BrokerUnavailableError, LogisticsError
 from worker.domain.log import StructuredLogger
 from worker.domain.outcome import Outcome
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 10.0
 _TICK = 2.0
-_DEAF_AFTER = 25.0
-_REFUSED_FOR = 10.0
+_LONG_SESSION = 25.0
 _LOOK_EVERY = 10.0
 _CANCEL_TIMEOUT = 2.0
 
@@ -73,14 +73,10 @@ class Subscriber:
         self._in_hand = BytesInHand()
         self._wake = asyncio.Event()
         self._stopping = False
-        self._consumer_tag: str | None = None
-        self._consuming_with = 0
-        self._channel: AbstractChannel | None = None
-        self._connected = False
+        self._consumer: Consumer | None = None
         self._lenient = False
         self._has_declared = False
-        self._last_delivery = time.monotonic()
-        self._is_sound()
+        self._hearing = Hearing()
 
     @property
     def in_flight(self) -> int:
@@ -90,19 +86,12 @@ class Subscriber:
     @property
     def is_connected(self) -> bool:
         """Whether there is a connection to the broker."""
-        return self._connected
+        return self._consumer is not None
 
     @property
     def why_deaf(self) -> str | None:
-        """Why it has had no consumer for a while; None while it consumes, is paused, or waits for a broker to come.
-
-        A broker that is away is there again by itself. One that refuses us, or whose queues differ, stays like that
-        until somebody acts: then it is for whoever watches over this process to know.
-        """
-        patience = _REFUSED_FOR if self._trouble else _DEAF_AFTER
-        if time.monotonic() - self._last_sound < patience:
-            return None
-        return f"no consumer: {self._trouble or 'nothing moves'}"
+        """Why it has heard nothing for a while, in words; None when all is well."""
+        return self._hearing.why_deaf
 
     def set_intake_limit(self, limit: int) -> None:
         """Take at most so many deliveries at once from now on; 0 pauses."""
@@ -119,17 +108,17 @@ class Subscriber:
                 await self._session()
             except BrokerUnavailableError as error:
                 _log.warning("broker.unreachable", queue=self.queue, error=str(error), next_try_in=pause)
-                self._note(error)
+                self._hearing.has_failed(error)
             except LogisticsError as error:
                 if not self._has_declared:
                     raise
                 _log.error("broker.differs", queue=self.queue, error=str(error), next_try_in=pause)
-                self._note(error)
+                self._hearing.has_failed(error)
             self._wake.clear()
             if self._is_over():
                 return
             await self._sleep(pause)
-            lasted = time.monotonic() - started > _DEAF_AFTER
+            lasted = time.monotonic() - started > _LONG_SESSION
             pause = _FIRST_PAUSE if lasted else min(pause * 2, _LONGEST_PAUSE)
 
     async def stop(self, *, deadline: float) -> bool:
@@ -158,48 +147,34 @@ class Subscriber:
             await self._topology.declare(connection)
             self._has_declared = True
             with broker_errors():
-                async with asyncio.timeout(CONNECT_TIMEOUT):
-                    channel = await self._open(connection)
-                self._connected = True
+                consumer = Consumer(
+                    connection, queue=self.queue, on_delivery=self._on_delivery, on_change=self._on_change
+                )
+                await consumer.open()
+                self._consumer = consumer
                 _log.info("broker.connected", queue=self.queue)
-                await self._reconcile(connection, channel)
-                await self._say_goodbye()
+                await self._keep_consuming(connection, consumer)
+                await consumer.close()
         finally:
-            self._connected, self._consumer_tag, self._consuming_with = False, None, 0
+            self._consumer = None
             await close_quietly(connection)
 
-    async def _say_goodbye(self) -> None:
-        """Close the channel, which comes after the acks; the end of a connection overtakes those not written yet."""
-        if self._channel is not None:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                await self._channel.close()
-
-    async def _open(self, connection: AbstractConnection) -> UnderlayChannel:
-        channel = await connection.channel(publisher_confirms=False)
-        channel.close_callbacks.add(self._on_channel_closed)
-        self._channel = channel
-        # The library's own channel below: its consume hands over every delivery, the one above drops odd ones.
-        underlay = await channel.get_underlay_channel()
-        underlay.on_consumer_cancel_callbacks.add(self._on_consumer_cancelled)
-        return underlay
-
-    async def _reconcile(self, connection: AbstractConnection, channel: UnderlayChannel) -> None:
-        """Keep the consumer as it is wanted; return when the session is over."""
+    async def _keep_consuming(self, connection: AbstractConnection, consumer: Consumer) -> None:
+        """Keep the consumer as it is wanted; return when we stop. Raises BrokerUnavailableError."""
         next_look = time.monotonic() + _LOOK_EVERY
-        while not self._channel_is_closed():
+        while not consumer.is_closed:
             self._wake.clear()
-            if self._stopping and not self._tasks and self._consumer_tag is None:
+            if self._stopping and not self._tasks and not consumer.is_on_queue:
                 return
-            if self._consuming_with != self._wanted:
-                async with asyncio.timeout(CONNECT_TIMEOUT):
-                    await self._apply(channel)
+            if consumer.prefetch != self._wanted:
+                await consumer.set_prefetch(self._wanted)
                 continue  # a stop that waited for this goes on at once, not a tick later
-            if self._wanted and self._consumer_tag is None:
+            if self._wanted and not consumer.is_on_queue:
                 raise BrokerUnavailableError("the broker cancelled the consumer")
-            self._is_sound()
+            self._hearing.is_sound()
             if time.monotonic() >= next_look:
                 await self._restore_bindings(connection)
-                channel = await self._renewed(connection, channel)
+                await consumer.renew(is_idle=lambda: not self._tasks)
                 next_look = time.monotonic() + _LOOK_EVERY
                 continue
             await self._sleep(_TICK)
@@ -213,52 +188,13 @@ class Subscriber:
         except (BrokerUnavailableError, TimeoutError) as error:
             _log.debug("topology.not_restored", queue=self.queue, error=str(error))  # a lost connection shows by itself
 
-    async def _renewed(self, connection: AbstractConnection, channel: UnderlayChannel) -> UnderlayChannel:
-        """Return the channel to go on with: a new one, with a new consumer, when nothing has come for a while.
-
-        When a queue is deleted and another program makes it again at once, RabbitMQ 3.10 moves the consumer over
-        without a word, and what it hands out then never leaves the broker's channel (measured). From here that looks
-        like an empty queue. So does whatever else may go wrong with a consumer at the broker.
-        """
-        if self._consumer_tag is None or self._tasks or time.monotonic() - self._last_delivery < _LOOK_EVERY:
-            return channel
-        async with asyncio.timeout(CONNECT_TIMEOUT):
-            tag, self._consumer_tag, self._consuming_with = self._consumer_tag, None, 0
-            await channel.basic_cancel(tag)
-            if self._tasks or self._channel is None:
-                return channel  # something came at the last moment: it must be settled on its own channel
-            await self._channel.close()
-            return await self._open(connection)
-
-    async def _apply(self, channel: UnderlayChannel) -> None:
-        if self._consumer_tag is not None:
-            tag, self._consumer_tag = self._consumer_tag, None
-            await channel.basic_cancel(tag)
-        limit, self._consuming_with = self._wanted, 0
-        if limit:
-            await channel.basic_qos(prefetch_count=limit)
-            self._consumer_tag = (await channel.basic_consume(self.queue, self._on_message)).consumer_tag
-        self._consuming_with = limit
-
     def _is_busy(self, *, since: float) -> bool:
         """Whether there is something to wait for: deliveries, or for a moment the end of the consumer."""
-        return bool(self._tasks) or (self._consuming_with > 0 and time.monotonic() - since < _CANCEL_TIMEOUT)
-
-    def _note(self, error: LogisticsError) -> None:
-        """Remember what is wrong; a broker that is merely away is no reason to be restarted."""
-        if isinstance(error, BrokerUnavailableError) and not isinstance(error, BrokerRefusedError):
-            self._is_sound()
-        else:
-            self._trouble = str(error)
-
-    def _is_sound(self) -> None:
-        self._last_sound, self._trouble = time.monotonic(), ""
+        consuming = self._consumer is not None and self._consumer.prefetch > 0
+        return bool(self._tasks) or (consuming and time.monotonic() - since < _CANCEL_TIMEOUT)
 
     def _is_over(self) -> bool:
         return self._stopping
-
-    def _channel_is_closed(self) -> bool:
-        return self._channel is None or self._channel.is_closed
 
     async def _sleep(self, seconds: float) -> None:
         try:
@@ -267,19 +203,14 @@ class Subscriber:
         except TimeoutError:
             pass
 
-    def _on_channel_closed(self, _: object, error: BaseException | None = None) -> None:
+    def _on_change(self, error: BaseException | None) -> None:
         if is_decode_error(error) and not self._lenient:
             _log.error("message.undecodable", queue=self.queue, error=str(error))
             self._lenient = True  # from the next connection on, and for good: where one is, more may be
         self._wake.set()
 
-    def _on_consumer_cancelled(self, *_: object) -> None:
-        self._consumer_tag = None
-        self._wake.set()
-
-    async def _on_message(self, raw: DeliveredMessage) -> None:
+    async def _on_delivery(self, raw: DeliveredMessage) -> None:
         # A closing channel cancels this callback, so the work happens in a task of our own.
-        self._last_delivery = time.monotonic()
         task = asyncio.create_task(self._work(readable_message(raw)))
         self._tasks.add(task)
         self._in_hand.take(len(raw.body))
