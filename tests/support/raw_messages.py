@@ -1,0 +1,243 @@
+"""What the fuzz targets draw raw AMQP content headers and bodies from: valid ones, valid ones spoilt, and noise."""
+
+import json
+import struct
+
+from hypothesis import strategies as st
+from pamqp import commands, frame, header
+
+from tests.support.strategies import BROKER_HEADERS, OWN_HEADERS, arbitrary_bodies, valid_bodies
+from worker.domain.shipment import shipment_id_for
+
+SHIPMENT_ID = shipment_id_for("A-1")
+ORDERS = (
+    b'{"order_id": "A-1", "destination": "Oslo"}',
+    b'{"order_id":"A-1","destination":"\\u00d8ster All\\u00e9 1","lines":[{"sku":"x","n":1e3}],"note":null}',
+    '{"destination": "Åsgård 漢字 🚚", "order_id": "Ø-1", "gift": true}'.encode(),
+    b'{"order_id": "' + b"A" * 200 + b'", "destination": "' + b"O" * 1000 + b'"}',
+)
+NOTICES = (
+    b'{"order_id": "A-1", "delivered_at": "2026-03-01T14:05:00+01:00"}',
+    b'{"order_id": "A-1", "delivered_at": "2026-03-01 12:00:00.123456789Z", "signed_by": "Ola"}',
+    json.dumps({"shipment_id": SHIPMENT_ID.upper(), "delivered_at": 1_772_366_400_000}).encode(),
+    json.dumps({"shipment_id": SHIPMENT_ID, "order_id": "A-1", "delivered_at": "20260301T1205Z"}).encode(),
+)
+_TELLING = (
+    *(b"", b"\x00", b"\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\\ud800", b"\\u0000", b"\\n", b"\x7f", b"\xc2\x85"),
+    *(b"{", b"}", b"[", b"]", b'"', b",", b":", b"\\", b" ", b"null", b"true", b"NaN", b"-Infinity", b"1e999", b"-0"),
+    *(b"9" * 30, b"9" * 5000, b"[" * 1500, b'{"a":' * 1500, b'"order_id":', b'"order_id": "B",', b"A" * 1100),
+    *(b"9999-12-31T23:59:59", b"0001-01-01", b"+23:59", b"-00:00", b"T24:00", b"\xe2\x80\x8b", b"\xe2\x80\xa8"),
+)
+# Composite strategies throughout: each is one word in a failure's report, not thousands.
+
+
+@st.composite
+def _telling(draw: st.DrawFn) -> bytes:
+    return _TELLING[draw(st.integers(0, len(_TELLING) - 1))]
+
+
+_position = st.floats(0, 1, exclude_max=True)
+_change = st.tuples(
+    st.sampled_from(["put", "cut", "twice", "bit"]),
+    _position,
+    st.integers(0, 20),
+    _telling() | st.binary(max_size=8),
+)
+
+
+_changes = st.lists(_change, min_size=1, max_size=4)
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, whole: st.SearchStrategy[bytes]) -> bytes:
+    """Valid bytes, changed in a few places."""
+    return _changed(draw(whole), draw(_changes))
+
+
+def _changed(data: bytes, changes: list[tuple[str, float, int, bytes]]) -> bytes:
+    for kind, where, length, put in changes:
+        at = int(where * (len(data) + 1))
+        part, rest = data[at : at + length], data[at + length :]
+        match kind:
+            case "put":
+                data = data[:at] + put + rest
+            case "cut":
+                data = data[:at] + rest
+            case "twice":
+                data = data[:at] + part + part + rest
+            case "bit" if part:
+                data = data[:at] + bytes([part[0] ^ (1 << length % 8)]) + part[1:] + rest
+    return data
+
+
+def bodies(*seeds: bytes) -> st.SearchStrategy[bytes]:
+    """Bodies: valid ones, valid ones spoilt, noise."""
+    return _bodies(seeds)
+
+
+@st.composite
+def _bodies(draw: st.DrawFn, seeds: tuple[bytes, ...]) -> bytes:
+    valid = st.sampled_from(seeds)
+    return draw(valid | spoilt(valid) | spoilt(valid) | valid_bodies | spoilt(valid_bodies) | arbitrary_bodies)
+
+
+def _short(text: bytes) -> bytes:
+    return bytes([len(text)]) + text
+
+
+def _sized(data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + data
+
+
+_texts = st.text(max_size=20).map(str.encode) | st.binary(max_size=20) | _telling()
+_ids = st.sampled_from([b"4bf92f35-77b3-4da6-a3ce-929d0e0e4736", b"malformed", b"shipments", b"delivery_limit"])
+_traces = st.sampled_from(
+    [
+        b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        b"01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-x",
+        b"a=1,b=2",
+        "trace-é".encode(),
+    ]
+)
+_small = st.sampled_from([0, 1, 2, 5, 6, 1_000_000, 1_000_001, 253_402_300_799_000, 2**62])
+
+
+def _number(tag: bytes, code: str, low: int, high: int) -> st.SearchStrategy[bytes]:
+    numbers = st.integers(low, high) | _small.filter(lambda number: low <= number <= high)
+    return numbers.map(lambda number: tag + struct.pack(f">{code}", number))
+
+
+_any_scalar = st.one_of(
+    (_texts | _ids | _traces).map(lambda text: b"S" + _sized(text)),
+    st.binary(max_size=20).map(lambda data: b"x" + _sized(data)),
+    st.integers(0, 255).map(lambda number: b"t" + bytes([number])),
+    _number(b"b", "b", -(2**7), 2**7 - 1),
+    _number(b"B", "B", 0, 2**8 - 1),
+    _number(b"s", "h", -(2**15), 2**15 - 1),
+    _number(b"u", "H", 0, 2**16 - 1),
+    _number(b"I", "i", -(2**31), 2**31 - 1),
+    _number(b"i", "I", 0, 2**32 - 1),
+    _number(b"l", "q", -(2**63), 2**63 - 1),
+    _number(b"T", "Q", 0, 2**64 - 1),
+    st.binary(min_size=4, max_size=4).map(lambda data: b"f" + data),
+    st.binary(min_size=8, max_size=8).map(lambda data: b"d" + data),
+    st.binary(min_size=5, max_size=5).map(lambda data: b"D" + data),
+    st.sampled_from([b"V", b"\x00", b"?"]),
+)
+
+
+@st.composite
+def _scalars(draw: st.DrawFn) -> bytes:
+    return draw(_any_scalar)
+
+
+_any_names = (st.text(max_size=15).map(str.encode) | st.binary(max_size=15)).filter(lambda name: len(name) < 256)
+_given_names = st.sampled_from([name.encode() for name in (*OWN_HEADERS, *BROKER_HEADERS, "x-tenant", "$ref", "a.b")])
+_names = _given_names | _given_names | _any_names
+
+
+def _table(pairs: list[tuple[bytes, bytes]]) -> bytes:
+    return _sized(b"".join(_short(name) + value for name, value in pairs))
+
+
+def _nested(depth: int, tag: bytes, core: bytes) -> bytes:
+    """A value so many tables or lists deep."""
+    for _ in range(depth):
+        core = tag + (_table([(b"n", core)]) if tag == b"F" else _sized(core))
+    return core
+
+
+_deep = st.builds(
+    _nested, st.sampled_from([1, 19, 20, 21, 200, 400, 440, 480, 2000]), st.sampled_from([b"F", b"A"]), _scalars()
+)
+_values = st.recursive(
+    _scalars(),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: b"A" + _sized(b"".join(items)))
+        | st.lists(st.tuples(_names, inner), max_size=3).map(lambda pairs: b"F" + _table(pairs))
+    ),
+    max_leaves=6,
+)
+_deaths = st.builds(
+    lambda reason, queue, keys: (
+        b"A"
+        + _sized(b"F" + _table([(b"reason", reason), (b"queue", queue), (b"exchange", queue), (b"routing-keys", keys)]))
+    ),
+    *[st.sampled_from([b"delivery_limit", b"expired", b"rejected", b"\xff"]).map(lambda text: b"S" + _sized(text))],
+    *[st.sampled_from([b"orders.work", b"shipments.delivered", b"shipments"]).map(lambda text: b"S" + _sized(text))],
+    _values,
+)
+_large = st.integers(10_000, 90_000).map(lambda size: b"S" + _sized(b"L" * size))
+_pairs = st.tuples(_names, _values) | st.tuples(_names, _values) | st.tuples(_names, _deep | _large)
+_table_pairs = st.lists(_pairs | st.tuples(st.just(b"x-death"), _deaths), max_size=8)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> bytes:
+    """A header table as it comes over the wire: names and values of every type, some of no type."""
+    return _table(draw(_table_pairs))
+
+
+_MODES = st.sampled_from([1, 2, 2, 2, 0, 5, 255]).map(lambda mode: bytes([mode]))
+_shorts = (_texts | _ids).map(lambda text: _short(text[:255]))
+_numbers_as_text = st.sampled_from([b"60000", b"-1", b"1e400", b"nan", b"x", b""]).map(_short)
+_times = (st.integers(0, 2**64 - 1) | st.sampled_from([0, 1_772_366_400, 2**32, 253_402_300_800])).map(
+    lambda moment: struct.pack(">Q", moment)
+)
+# In the order of the wire; the flag of the first is 2**15. See the AMQP 0-9-1 reference, class basic.
+_PROPERTIES = (
+    *(_shorts, _shorts, tables(), _MODES, st.binary(min_size=1, max_size=1), _shorts, _shorts, _numbers_as_text),
+    *(_shorts, _times, _shorts, _shorts, _shorts, st.just(_short(b""))),
+)
+_present = st.tuples(*[st.none() | strategy for strategy in _PROPERTIES])
+_headers_only = tables().map(lambda table: (None, None, table, *[None] * 11))
+
+
+def _flagged(values: tuple[bytes | None, ...]) -> bytes:
+    flags = sum(1 << (15 - number) for number, value in enumerate(values) if value is not None)
+    return struct.pack(">H", flags) + b"".join(value for value in values if value is not None)
+
+
+def _property_seed(**properties: object) -> bytes:
+    whole = header.ContentHeader(properties=commands.Basic.Properties(**properties), body_size=0)  # type: ignore[arg-type]
+    return whole.marshal()[12:]
+
+
+_SEEDS = (
+    _property_seed(),
+    _property_seed(message_id="m-1", delivery_mode=2, content_type="application/json", headers={"trace_id": "t-1"}),
+    _property_seed(
+        message_id="m-2",
+        delivery_mode=2,
+        headers={
+            "trace_id": "t-1",
+            "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "attempt": 2,
+            "deferrals": 1,
+            "first_failed_at": 1_772_366_400_000,
+            "not_before": 1_772_366_400_000,
+            "error_chain": ["a", "b"],
+            "origin_exchange": "orders",
+            "origin_routing_key": "order.placed",
+            "origin_message_id": "m-1",
+            "dead_letter_id": "4bf92f35-77b3-4da6-a3ce-929d0e0e4736",
+            "replay_id": "4bf92f35-77b3-4da6-a3ce-929d0e0e4737",
+            "x-tenant": {"a": [1, 2.5, None, True]},
+        },
+    ),
+)
+_any_properties = st.one_of(
+    _present.map(_flagged), _headers_only.map(_flagged), st.sampled_from(_SEEDS), spoilt(st.sampled_from(_SEEDS))
+).filter(lambda data: 2 <= len(data) <= 120_000)
+
+
+@st.composite
+def properties(draw: st.DrawFn) -> bytes:
+    """The property part of a content header: flags and values; at most a frame, as the broker sends them."""
+    return draw(_any_properties)
+
+
+def content_header(properties: bytes, *, body_size: int) -> bytes:
+    """Return the frame that announces a body, as it comes over the wire."""
+    payload = struct.pack(">HHQ", commands.Basic.frame_id, 0, body_size) + properties
+    return struct.pack(">BHI", 2, 1, len(payload)) + payload + bytes([frame.constants.FRAME_END])
