@@ -1,8 +1,9 @@
 """Reading messages whose properties the client library cannot decode.
 
-A header name that is not UTF-8, a timestamp past the year 9999, or tables some five hundred levels deep make the library
-drop the whole connection. The broker delivers the message again, and so on: one such message would stop a queue. On a lenient connection it arrives
-with its body intact and its undecodable properties, as they are, in one header.
+A header name that is not UTF-8, a timestamp past the year 9999, or tables some five hundred levels deep make the
+library drop the whole connection. The broker delivers the message again, and so on: one such message would stop a
+queue. On a lenient connection it arrives with its body intact and its undecodable properties, as they are, in one
+header.
 """
 
 import asyncio

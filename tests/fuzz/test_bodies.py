@@ -11,7 +11,7 @@ from hypothesis import given
 from pydantic import ValidationError
 
 from tests.support.fuzz_settings import deep, examples
-from tests.support.raw_messages import NOTICES, ORDERS, bodies
+from tests.support.raw_bodies import NOTICES, ORDERS, bodies
 from worker.domain.delivery_notice import DeliveryNotice, parse_notice, readable_names
 from worker.domain.errors import MalformedNoticeError, MalformedOrderError
 from worker.domain.order import Order, parse_order, readable_order_id
@@ -57,8 +57,7 @@ def order_of(body: bytes) -> Order | None:
     try:
         return parse_order(body, max_bytes=LIMIT)
     except MalformedOrderError as error:
-        assert str(error).isprintable()
-        assert len(str(error)) < 1000
+        check_complaint(str(error))
         return None
 
 
@@ -66,9 +65,13 @@ def notice_of(body: bytes) -> DeliveryNotice | None:
     try:
         return parse_notice(body, max_bytes=LIMIT)
     except MalformedNoticeError as error:
-        assert str(error).isprintable()
-        assert len(str(error)) < 1000
+        check_complaint(str(error))
         return None
+
+
+def check_complaint(text: str) -> None:
+    assert text.isprintable()
+    assert len(text) < 1000
 
 
 @deep

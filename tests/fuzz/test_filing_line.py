@@ -16,7 +16,8 @@ from tests.support.fake_ports import FakeRepository
 from tests.support.fakes import FakeDeadLetters
 from tests.support.fuzz_lines import has_message_id
 from tests.support.fuzz_settings import deep, examples
-from tests.support.raw_messages import NOTICES, ORDERS, bodies, content_header, properties
+from tests.support.raw_bodies import NOTICES, ORDERS, bodies
+from tests.support.raw_headers import content_header, properties
 from tests.support.skipping_time import run
 from worker.domain.dead_letter import DeadLetterRecord, LetterKind
 from worker.domain.dead_letter_reading import kind_of

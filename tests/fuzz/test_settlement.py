@@ -16,7 +16,7 @@ from pamqp import commands, header
 from infra.rabbitmq.settlement import Settlement
 from tests.support.fake_broker import FakeChannel, FakeExchanges, Published, Settled, received
 from tests.support.fuzz_settings import deep_steps, examples
-from tests.support.raw_messages import _SEEDS, content_header
+from tests.support.raw_headers import SEEDS, content_header
 from tests.support.skipping_time import SkippingLoop
 from worker.domain.errors import TopologyMismatchError
 from worker.domain.outcome import Ack, DeadLetter, DeadLetterReason, Defer, Outcome, Retry
@@ -101,7 +101,7 @@ class SettlementLife(RuleBasedStateMachine):
             self.tag += 1
             tag, channel = self.tag, self.channel
             body = b"%d" % len(self.deliveries)
-            message = await received(content_header(_SEEDS[1], body_size=len(body)), body, channel, tag=tag)
+            message = await received(content_header(SEEDS[1], body_size=len(body)), body, channel, tag=tag)
             outcome = _outcome(kind)
             work = self.settlement.give_back(message) if kind == "crash" else self.settlement.settle(message, outcome)
             task = asyncio.create_task(work)
@@ -113,7 +113,11 @@ class SettlementLife(RuleBasedStateMachine):
     def the_broker_has_moods(self, ways: list[str]) -> None:
         self.broker.ways += ways
 
-    @rule(seconds=st.sampled_from([0.0, 0.1, 0.3, 1.0, 7.0, 40.0]))
+    @rule(way=st.sampled_from(WAYS), times=st.integers(3, 12))
+    def the_broker_is_in_one_mood_for_long(self, way: str, times: int) -> None:
+        self.broker.ways += [way] * times
+
+    @rule(seconds=st.sampled_from([0.0, 0.1, 0.3, 1.0, 7.0, 40.0, 300.0]))
     def time_passes(self, seconds: float) -> None:
         self._run(lambda: asyncio.sleep(seconds))
 

@@ -140,9 +140,7 @@ def as_written(value: Any) -> Any:
 
 
 def as_carried(value: Any) -> Any:
-    """Return a header value as two of them compare.
-
-    NaN is like NaN, bytes like byte arrays, times equal to the millisecond, whatever part of a microsecond the library's arithmetic leaves."""
+    """Return a header value as two of them compare: NaN like NaN, bytes like byte arrays, times to the millisecond."""
     match value:
         case float():
             return repr(value)

@@ -17,5 +17,5 @@ examples: Counter[str] = Counter()
 deep = settings(max_examples=_EXAMPLES, deadline=None, print_blob=True, suppress_health_check=_ANY_PACE)
 """The settings of every fuzz target."""
 
-deep_steps = settings(deep, max_examples=max(_EXAMPLES // 4, 10), stateful_step_count=40)
+deep_steps = settings(deep, max_examples=max(_EXAMPLES // 2, 20), stateful_step_count=40)
 """The same for state machines, whose examples are forty steps each."""

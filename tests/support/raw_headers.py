@@ -1,84 +1,12 @@
-"""What the fuzz targets draw raw AMQP content headers and bodies from: valid ones, valid ones spoilt, and noise."""
+"""Raw AMQP content headers the fuzz targets are given: values of every type, some of no type, and seeds spoilt."""
 
-import json
 import struct
 
 from hypothesis import strategies as st
-from pamqp import commands, frame, header
+from pamqp import commands, constants, header
 
-from tests.support.strategies import BROKER_HEADERS, OWN_HEADERS, arbitrary_bodies, valid_bodies
-from worker.domain.shipment import shipment_id_for
-
-SHIPMENT_ID = shipment_id_for("A-1")
-ORDERS = (
-    b'{"order_id": "A-1", "destination": "Oslo"}',
-    b'{"order_id":"A-1","destination":"\\u00d8ster All\\u00e9 1","lines":[{"sku":"x","n":1e3}],"note":null}',
-    '{"destination": "Åsgård 漢字 🚚", "order_id": "Ø-1", "gift": true}'.encode(),
-    b'{"order_id": "' + b"A" * 200 + b'", "destination": "' + b"O" * 1000 + b'"}',
-)
-NOTICES = (
-    b'{"order_id": "A-1", "delivered_at": "2026-03-01T14:05:00+01:00"}',
-    b'{"order_id": "A-1", "delivered_at": "2026-03-01 12:00:00.123456789Z", "signed_by": "Ola"}',
-    json.dumps({"shipment_id": SHIPMENT_ID.upper(), "delivered_at": 1_772_366_400_000}).encode(),
-    json.dumps({"shipment_id": SHIPMENT_ID, "order_id": "A-1", "delivered_at": "20260301T1205Z"}).encode(),
-)
-_TELLING = (
-    *(b"", b"\x00", b"\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\\ud800", b"\\u0000", b"\\n", b"\x7f", b"\xc2\x85"),
-    *(b"{", b"}", b"[", b"]", b'"', b",", b":", b"\\", b" ", b"null", b"true", b"NaN", b"-Infinity", b"1e999", b"-0"),
-    *(b"9" * 30, b"9" * 5000, b"[" * 1500, b'{"a":' * 1500, b'"order_id":', b'"order_id": "B",', b"A" * 1100),
-    *(b"9999-12-31T23:59:59", b"0001-01-01", b"+23:59", b"-00:00", b"T24:00", b"\xe2\x80\x8b", b"\xe2\x80\xa8"),
-)
-# Composite strategies throughout: each is one word in a failure's report, not thousands.
-
-
-@st.composite
-def _telling(draw: st.DrawFn) -> bytes:
-    return _TELLING[draw(st.integers(0, len(_TELLING) - 1))]
-
-
-_position = st.floats(0, 1, exclude_max=True)
-_change = st.tuples(
-    st.sampled_from(["put", "cut", "twice", "bit"]),
-    _position,
-    st.integers(0, 20),
-    _telling() | st.binary(max_size=8),
-)
-
-
-_changes = st.lists(_change, min_size=1, max_size=4)
-
-
-@st.composite
-def spoilt(draw: st.DrawFn, whole: st.SearchStrategy[bytes]) -> bytes:
-    """Valid bytes, changed in a few places."""
-    return _changed(draw(whole), draw(_changes))
-
-
-def _changed(data: bytes, changes: list[tuple[str, float, int, bytes]]) -> bytes:
-    for kind, where, length, put in changes:
-        at = int(where * (len(data) + 1))
-        part, rest = data[at : at + length], data[at + length :]
-        match kind:
-            case "put":
-                data = data[:at] + put + rest
-            case "cut":
-                data = data[:at] + rest
-            case "twice":
-                data = data[:at] + part + part + rest
-            case "bit" if part:
-                data = data[:at] + bytes([part[0] ^ (1 << length % 8)]) + part[1:] + rest
-    return data
-
-
-def bodies(*seeds: bytes) -> st.SearchStrategy[bytes]:
-    """Bodies: valid ones, valid ones spoilt, noise."""
-    return _bodies(seeds)
-
-
-@st.composite
-def _bodies(draw: st.DrawFn, seeds: tuple[bytes, ...]) -> bytes:
-    valid = st.sampled_from(seeds)
-    return draw(valid | spoilt(valid) | spoilt(valid) | valid_bodies | spoilt(valid_bodies) | arbitrary_bodies)
+from tests.support.raw_bodies import spoilt, telling
+from tests.support.strategies import BROKER_HEADERS, OWN_HEADERS
 
 
 def _short(text: bytes) -> bytes:
@@ -89,7 +17,7 @@ def _sized(data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + data
 
 
-_texts = st.text(max_size=20).map(str.encode) | st.binary(max_size=20) | _telling()
+_texts = st.text(max_size=20).map(str.encode) | st.binary(max_size=20) | telling()
 _ids = st.sampled_from([b"4bf92f35-77b3-4da6-a3ce-929d0e0e4736", b"malformed", b"shipments", b"delivery_limit"])
 _traces = st.sampled_from(
     [
@@ -128,7 +56,8 @@ _any_scalar = st.one_of(
 
 @st.composite
 def _scalars(draw: st.DrawFn) -> bytes:
-    return draw(_any_scalar)
+    value: bytes = draw(_any_scalar)
+    return value
 
 
 _any_names = (st.text(max_size=15).map(str.encode) | st.binary(max_size=15)).filter(lambda name: len(name) < 256)
@@ -203,7 +132,7 @@ def _property_seed(**properties: object) -> bytes:
     return whole.marshal()[12:]
 
 
-_SEEDS = (
+SEEDS = (
     _property_seed(),
     _property_seed(message_id="m-1", delivery_mode=2, content_type="application/json", headers={"trace_id": "t-1"}),
     _property_seed(
@@ -227,7 +156,7 @@ _SEEDS = (
     ),
 )
 _any_properties = st.one_of(
-    _present.map(_flagged), _headers_only.map(_flagged), st.sampled_from(_SEEDS), spoilt(st.sampled_from(_SEEDS))
+    _present.map(_flagged), _headers_only.map(_flagged), st.sampled_from(SEEDS), spoilt(st.sampled_from(SEEDS))
 ).filter(lambda data: 2 <= len(data) <= 120_000)
 
 
@@ -240,4 +169,4 @@ def properties(draw: st.DrawFn) -> bytes:
 def content_header(properties: bytes, *, body_size: int) -> bytes:
     """Return the frame that announces a body, as it comes over the wire."""
     payload = struct.pack(">HHQ", commands.Basic.frame_id, 0, body_size) + properties
-    return struct.pack(">BHI", 2, 1, len(payload)) + payload + bytes([frame.constants.FRAME_END])
+    return struct.pack(">BHI", 2, 1, len(payload)) + payload + bytes([constants.FRAME_END])
