@@ -9,7 +9,7 @@ PYTHON := $(VENV)/bin/python
 LOGISTICS := $(VENV)/bin/logistics
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install install-servers demo up down test unit check format clean
+.PHONY: help install install-servers demo up down test unit fuzz check format clean
 
 help: ## List these commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test: install install-servers check ## Run every check and every tier of tests, 
 
 unit: install ## Run the unit tests alone: no servers, a few seconds
 	$(PYTHON) -m pytest tests/unit
+
+fuzz: install ## Fuzz for an hour, or for LOGISTICS_FUZZ_MINUTES; no servers
+	$(PYTHON) -m tests.fuzz
 
 check: install ## Format, lint, types, import rules, the Compose file: what CI checks
 	$(VENV)/bin/ruff format --check .

@@ -3,22 +3,19 @@
 from datetime import UTC, datetime
 from typing import Any
 
-import bson
-from bson.codec_options import CodecOptions
 from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.dead_letters import DeadLetterConsumer
-from infra.mongodb.letter_documents import letter_document, letter_from
 from infra.rabbitmq.subscriber import _delivery
 from tests.support.fake_broker import FakeChannel, received
 from tests.support.fake_ports import FakeRepository
-from tests.support.fakes import FakeDeadLetters
 from tests.support.fuzz_lines import has_message_id
 from tests.support.fuzz_settings import deep, examples
 from tests.support.raw_bodies import NOTICES, ORDERS, bodies
 from tests.support.raw_headers import content_header, properties
 from tests.support.skipping_time import run
+from tests.support.stored_letters import StoredDeadLetters
 from worker.domain.dead_letter import DeadLetterRecord, LetterKind
 from worker.domain.dead_letter_reading import kind_of
 from worker.domain.delivery import Delivery
@@ -30,42 +27,6 @@ from worker.domain.shipment import Shipment, ShipmentStatus, shipment_id_for
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LIMIT = 10_000
-_AWARE: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, tzinfo=UTC)
-
-
-class StoredDeadLetters(FakeDeadLetters):
-    """Keeps letters as the store does: as BSON."""
-
-    async def insert(self, letter: DeadLetterRecord) -> DeadLetterRecord | None:
-        return await super().insert(stored(letter))
-
-    async def replace(self, letter: DeadLetterRecord, *, expected: DeadLetterRecord) -> bool:
-        return await super().replace(stored(letter), expected=expected)
-
-
-def stored(letter: DeadLetterRecord) -> DeadLetterRecord:
-    """Return the letter as it comes out of the store."""
-    data = bson.encode({"_id": letter.id, **letter_document(letter)})
-    assert len(data) < 16 * 1024 * 1024
-    back = letter_from(bson.decode(data, _AWARE))
-    assert bson.encode({"_id": back.id, **letter_document(back)}) == data, "stored again, it is another letter"
-    assert without_headers(back) == without_headers(letter)
-    assert set(back.headers) == {name.replace("\x00", "\N{REPLACEMENT CHARACTER}") for name in letter.headers}
-    return back
-
-
-def without_headers(letter: DeadLetterRecord) -> dict[str, object]:
-    """Return the fields of a letter but its headers and its revision, times as the store keeps them."""
-    fields = {
-        name: getattr(letter, name)
-        for name in DeadLetterRecord.__dataclass_fields__
-        if name not in {"headers", "revision"}
-    }
-    return {name: in_milliseconds(value) if isinstance(value, datetime) else value for name, value in fields.items()}
-
-
-def in_milliseconds(moment: datetime) -> datetime:
-    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 class Room:
