@@ -21,7 +21,8 @@ NOTICES = (
     json.dumps({"shipment_id": SHIPMENT_ID, "order_id": "A-1", "delivered_at": "20260301T1205Z"}).encode(),
 )
 _TELLING = (
-    *(b"", b"\x00", b"\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\\ud800", b"\\u0000", b"\\n", b"\x7f", b"\xc2\x85"),
+    *(b"", b"\x00", b"\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\\ud800", b"\\u0000", b"\\n", b"\x7f"),
+    *(b"\xc2\x80", b"\xc2\x85", b"\xc2\x9f", b"\xc2\xa0", b"\\u009f", b"\\u0085", b"\x1f", b"\xf4\x8f\xbf\xbf"),
     *(b"{", b"}", b"[", b"]", b'"', b",", b":", b"\\", b" ", b"null", b"true", b"NaN", b"-Infinity", b"1e999", b"-0"),
     *(b"9" * 30, b"9" * 5000, b"[" * 1500, b'{"a":' * 1500, b'"order_id":', b'"order_id": "B",', b"A" * 1100),
     *(b"9999-12-31T23:59:59", b"0001-01-01", b"+23:59", b"-00:00", b"T24:00", b"\xe2\x80\x8b", b"\xe2\x80\xa8"),
@@ -37,7 +38,7 @@ def telling(draw: st.DrawFn) -> bytes:
 
 _position = st.floats(0, 1, exclude_max=True)
 _change = st.tuples(
-    st.sampled_from(["put", "cut", "twice", "bit"]),
+    st.sampled_from(["put", "cut", "twice", "bit", "token"]),
     _position,
     st.integers(0, 20),
     telling() | st.binary(max_size=8),
@@ -58,6 +59,10 @@ def _changed(data: bytes, changes: list[tuple[str, float, int, bytes]]) -> bytes
         at = int(where * (len(data) + 1))
         part, rest = data[at : at + length], data[at + length :]
         match kind:
+            case "token":  # where JSON has a seam
+                seams = [number + 1 for number, byte in enumerate(data) if byte in b'{}[],:"'] or [0]
+                seam = seams[int(where * len(seams))]
+                data = data[:seam] + put + data[seam:]
             case "put":
                 data = data[:at] + put + rest
             case "cut":

@@ -61,7 +61,9 @@ def _scalars(draw: st.DrawFn) -> bytes:
 
 
 _any_names = (st.text(max_size=15).map(str.encode) | st.binary(max_size=15)).filter(lambda name: len(name) < 256)
-_given_names = st.sampled_from([name.encode() for name in (*OWN_HEADERS, *BROKER_HEADERS, "x-tenant", "$ref", "a.b")])
+_given_names = st.sampled_from(
+    [name.encode() for name in (*OWN_HEADERS, *BROKER_HEADERS, "x-tenant", "$ref", "$id", "a.b", "a\x00b")]
+)
 _names = _given_names | _given_names | _any_names
 
 
@@ -108,7 +110,7 @@ def tables(draw: st.DrawFn) -> bytes:
 
 
 _MODES = st.sampled_from([1, 2, 2, 2, 0, 5, 255]).map(lambda mode: bytes([mode]))
-_shorts = (_texts | _ids).map(lambda text: _short(text[:255]))
+_shorts = (_texts | _ids | _ids).map(lambda text: _short(text[:255]))
 _numbers_as_text = st.sampled_from([b"60000", b"-1", b"1e400", b"nan", b"x", b""]).map(_short)
 _times = (st.integers(0, 2**64 - 1) | st.sampled_from([0, 1_772_366_400, 2**32, 253_402_300_800])).map(
     lambda moment: struct.pack(">Q", moment)
