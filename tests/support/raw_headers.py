@@ -17,6 +17,12 @@ def _sized(data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + data
 
 
+def _table(pairs: list[tuple[bytes, bytes]]) -> bytes:
+    return _sized(b"".join(_short(name) + value for name, value in pairs))
+
+
+_REFERENCE = b"F" + _table([(b"$ref", b"S" + _sized(b"shipments")), (b"$id", b"V")])
+"""What BSON would take for a reference to a document."""
 _texts = st.text(max_size=20).map(str.encode) | st.binary(max_size=20) | telling()
 _ids = st.sampled_from([b"4bf92f35-77b3-4da6-a3ce-929d0e0e4736", b"malformed", b"shipments", b"delivery_limit"])
 _traces = st.sampled_from(
@@ -27,6 +33,7 @@ _traces = st.sampled_from(
         "trace-é".encode(),
     ]
 )
+_LATEST = 253_402_300_799_999  # the last time the client can read, in milliseconds
 _small = st.sampled_from([0, 1, 2, 5, 6, 1_000_000, 1_000_001, 253_402_300_799_000, 2**62])
 
 
@@ -46,11 +53,11 @@ _any_scalar = st.one_of(
     _number(b"I", "i", -(2**31), 2**31 - 1),
     _number(b"i", "I", 0, 2**32 - 1),
     _number(b"l", "q", -(2**63), 2**63 - 1),
-    _number(b"T", "Q", 0, 2**64 - 1),
+    _number(b"T", "Q", 0, _LATEST),
     st.binary(min_size=4, max_size=4).map(lambda data: b"f" + data),
     st.binary(min_size=8, max_size=8).map(lambda data: b"d" + data),
     st.binary(min_size=5, max_size=5).map(lambda data: b"D" + data),
-    st.sampled_from([b"V", b"\x00", b"?"]),
+    st.sampled_from([b"V", b"\x00", _REFERENCE]),
 )
 
 
@@ -60,15 +67,11 @@ def _scalars(draw: st.DrawFn) -> bytes:
     return value
 
 
-_any_names = (st.text(max_size=15).map(str.encode) | st.binary(max_size=15)).filter(lambda name: len(name) < 256)
+_any_names = st.text(max_size=15).map(str.encode)
 _given_names = st.sampled_from(
     [name.encode() for name in (*OWN_HEADERS, *BROKER_HEADERS, "x-tenant", "$ref", "$id", "a.b", "a\x00b")]
 )
 _names = _given_names | _given_names | _any_names
-
-
-def _table(pairs: list[tuple[bytes, bytes]]) -> bytes:
-    return _sized(b"".join(_short(name) + value for name, value in pairs))
 
 
 def _nested(depth: int, tag: bytes, core: bytes) -> bytes:
@@ -79,7 +82,7 @@ def _nested(depth: int, tag: bytes, core: bytes) -> bytes:
 
 
 _deep = st.builds(
-    _nested, st.sampled_from([1, 19, 20, 21, 200, 400, 440, 480, 2000]), st.sampled_from([b"F", b"A"]), _scalars()
+    _nested, st.sampled_from([1, 19, 20, 21, 99, 100, 101, 200, 400, 440]), st.sampled_from([b"F", b"A"]), _scalars()
 )
 _values = st.recursive(
     _scalars(),
@@ -101,18 +104,27 @@ _deaths = st.builds(
 _large = st.integers(10_000, 90_000).map(lambda size: b"S" + _sized(b"L" * size))
 _pairs = st.tuples(_names, _values) | st.tuples(_names, _values) | st.tuples(_names, _deep | _large)
 _table_pairs = st.lists(_pairs | st.tuples(st.just(b"x-death"), _deaths), max_size=8)
+_unreadable = st.one_of(
+    st.tuples(st.binary(min_size=1, max_size=15), _values),
+    st.tuples(_names, st.integers(_LATEST + 1, 2**64 - 1).map(lambda moment: b"T" + struct.pack(">Q", moment))),
+    st.tuples(_names, st.sampled_from([b"?", _nested(480, b"F", b"V"), _nested(2000, b"A", b"V")])),
+)
 
 
 @st.composite
 def tables(draw: st.DrawFn) -> bytes:
-    """A header table as it comes over the wire: names and values of every type, some of no type."""
-    return _table(draw(_table_pairs))
+    """A header table as it comes over the wire: names and values of every type, now and then unreadable ones."""
+    pairs = draw(_table_pairs)
+    if draw(st.integers(0, 7)) == 0:
+        pairs.insert(draw(st.integers(0, len(pairs))), draw(_unreadable))
+    return _table(pairs)
 
 
 _MODES = st.sampled_from([1, 2, 2, 2, 0, 5, 255]).map(lambda mode: bytes([mode]))
-_shorts = (_texts | _ids | _ids).map(lambda text: _short(text[:255]))
+_readable = (_ids | st.text(max_size=20).map(str.encode)).map(_short)
+_shorts = _readable | _readable | _readable | _texts.map(lambda text: _short(text[:255]))
 _numbers_as_text = st.sampled_from([b"60000", b"-1", b"1e400", b"nan", b"x", b""]).map(_short)
-_times = (st.integers(0, 2**64 - 1) | st.sampled_from([0, 1_772_366_400, 2**32, 253_402_300_800])).map(
+_times = (st.integers(0, _LATEST) | st.sampled_from([0, 1_772_366_400, 2**32, _LATEST + 1, 2**64 - 1])).map(
     lambda moment: struct.pack(">Q", moment)
 )
 # In the order of the wire; the flag of the first is 2**15. See the AMQP 0-9-1 reference, class basic.
