@@ -9,7 +9,7 @@ PYTHON := $(VENV)/bin/python
 LOGISTICS := $(VENV)/bin/logistics
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install install-servers demo up down test unit chaos check audit format clean
+.PHONY: help install install-servers demo up down test unit chaos fuzz check audit format clean
 
 help: ## List these commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ unit: install ## Run the unit tests alone: no servers, a few seconds
 
 chaos: install install-servers ## Orders flow, faults strike, every order is looked for: make chaos CHAOS='--orders 100000 --faults 200'
 	$(PYTHON) -m tests.chaos $(CHAOS)
+
+fuzz: install ## Fuzz for an hour, or for LOGISTICS_FUZZ_MINUTES; no servers
+	$(PYTHON) -m tests.fuzz
 
 check: install ## Format, lint, types, import rules, the Compose file: what CI checks
 	$(VENV)/bin/ruff format --check .

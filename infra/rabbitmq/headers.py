@@ -6,10 +6,16 @@ from typing import cast
 from aio_pika.abc import HeadersType
 from pamqp import encode
 
+from infra.rabbitmq.header_values import write_exactly
 from worker.domain.log import StructuredLogger
 
 _MAX_BYTES = 100_000  # of the 131,072 bytes of a frame; the rest is for the other properties
 _SMALL = 256
+_MAX_DEPTH = 100  # the client writes tables by recursion: what fits here would not, a few calls further down
+
+_TOO_DEEP = object()
+
+write_exactly()
 
 _log = StructuredLogger("logistics.publisher")
 
@@ -34,15 +40,20 @@ def fitting_headers(headers: dict[str, object]) -> HeadersType:
     return cast("HeadersType", {name: value for name, value in headers.items() if name not in dropped})
 
 
-def _sendable(value: object) -> object:
-    """Return the value as the client can send it: what it read as bytes it only writes as a bytearray."""
+def _sendable(value: object, *, depth: int = 0) -> object:
+    """Return the value as the client can send it: what it read as bytes it only writes as a bytearray.
+
+    In the place of tables too deep stands what cannot be encoded.
+    """
+    if depth > _MAX_DEPTH:
+        return _TOO_DEEP
     match value:
         case bytes():
             return bytearray(value)
         case list():
-            return [_sendable(item) for item in value]
+            return [_sendable(item, depth=depth + 1) for item in value]
         case dict():
-            return {name: _sendable(item) for name, item in value.items()}
+            return {name: _sendable(item, depth=depth + 1) for name, item in value.items()}
     return value
 
 

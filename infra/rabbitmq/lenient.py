@@ -1,8 +1,9 @@
 """Reading messages whose properties the client library cannot decode.
 
-A header name that is not UTF-8, or a timestamp past the year 9999, makes the library drop the whole connection. The
-broker delivers the message again, and so on: one such message would stop a queue. On a lenient connection it arrives
-with its body intact and its undecodable properties, as they are, in one header.
+A header name that is not UTF-8, a timestamp past the year 9999, or tables some five hundred levels deep make the
+library drop the whole connection. The broker delivers the message again, and so on: one such message would stop a
+queue. On a lenient connection it arrives with its body intact and its undecodable properties, as they are, in one
+header.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ UNDECODABLE_HEADER = "undecodable_properties"
 
 _HEAD = struct.Struct(">BHI")  # frame type, channel, size
 _CONTENT_HEADER = 2
+_DECODE_ERRORS = (PAMQPException, ValueError, OverflowError, RecursionError)
 _BODY_SIZE = struct.Struct(">HHQ")  # class, weight, body size
 
 
@@ -66,13 +68,13 @@ class _LenientReader(asyncio.StreamReader):
 
 def is_decode_error(error: BaseException | None) -> bool:
     """Whether a connection ended because the library could not decode what it received."""
-    return isinstance(error, InvalidFrameError | PAMQPException | ValueError | OverflowError)
+    return isinstance(error, (InvalidFrameError, *_DECODE_ERRORS))
 
 
 def _decodable(frame: bytes) -> bytes:
     try:
         amqp_frame.unmarshal(frame)
-    except (ValueError, OverflowError, OSError, PAMQPException):
+    except (OSError, *_DECODE_ERRORS):
         _, channel, _ = _HEAD.unpack_from(frame)
         _, _, body_size = _BODY_SIZE.unpack_from(frame, _HEAD.size)
         properties = bytearray(frame[_HEAD.size + _BODY_SIZE.size : -1])

@@ -87,6 +87,15 @@ def _timestamp_out_of_range(payload: bytes) -> bytes:
     return payload.replace(seconds.to_bytes(8, "big"), (seconds * 1_000_000).to_bytes(8, "big"))
 
 
+_DEEP = bytearray(10_000)
+
+
+def _tables_two_thousand_deep(payload: bytes) -> bytes:
+    """Lists in lists, in the place of a byte array of the same size."""
+    nested = b"".join(b"A" + size.to_bytes(4, "big") for size in range(len(_DEEP), -1, -5))
+    return payload.replace(b"x" + len(_DEEP).to_bytes(4, "big") + _DEEP, nested)
+
+
 @pytest.mark.parametrize("prefetch", ["1", "100"])
 async def test_every_malformed_body_is_filed_byte_for_byte(system: System, prefetch: str) -> None:
     worker = await system.start_worker(LOGISTICS_PREFETCH=prefetch)
@@ -185,7 +194,7 @@ async def test_a_body_too_large_for_a_document_is_filed_in_pieces_and_comes_back
 
 
 @pytest.mark.parametrize("queue", ["orders.work", "orders.dlq"])
-@pytest.mark.parametrize("spoil", [_header_name_not_utf8, _timestamp_out_of_range])
+@pytest.mark.parametrize("spoil", [_header_name_not_utf8, _timestamp_out_of_range, _tables_two_thousand_deep])
 async def test_properties_that_the_client_cannot_decode_stop_no_queue(
     system: System, queue: str, spoil: Callable[[bytes], bytes]
 ) -> None:
@@ -194,7 +203,8 @@ async def test_properties_that_the_client_cannot_decode_stop_no_queue(
     underlay = await (await connection.channel(publisher_confirms=False)).get_underlay_channel()
     assert isinstance(underlay, aiormq.channel.Channel)
     body = b'{"order_id": "odd", "destination": "Oslo"}'
-    properties = Basic.Properties(headers={"PLACEHOLDER": 1}, timestamp=_MOMENT, message_id="m-1", delivery_mode=2)
+    headers: dict[str, Any] = {"PLACEHOLDER": 1, "nested": _DEEP}
+    properties = Basic.Properties(headers=headers, timestamp=_MOMENT, message_id="m-1", delivery_mode=2)
     frame = ChannelFrame.marshall(
         channel_number=underlay.number,
         frames=[

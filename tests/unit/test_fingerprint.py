@@ -80,3 +80,10 @@ def test_a_chain_is_bounded_even_when_it_bites_its_tail() -> None:
     chain = error_chain(one)
     assert len(chain) == 5
     assert max(len(line) for line in chain) == 300
+
+
+def test_a_chain_can_be_sent_whatever_an_error_says() -> None:
+    """Found by fuzzing: half a surrogate pair in an error's words cost the dead letter its whole chain."""
+    error = SupplierRejectedError("\ud800 and \x00")
+    error.__cause__ = TimeoutError()
+    assert error_chain(error) == ["SupplierRejectedError: ? and \N{REPLACEMENT CHARACTER}", "TimeoutError"]

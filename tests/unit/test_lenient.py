@@ -8,7 +8,9 @@ from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
-from infra.rabbitmq.lenient import UNDECODABLE_HEADER, readable_message
+from infra.rabbitmq.lenient import UNDECODABLE_HEADER, is_decode_error, readable_message
+from tests.support.fake_broker import read_frame
+from tests.support.raw_headers import content_header
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -31,3 +33,16 @@ def test_a_delivery_mode_nobody_knows_is_no_reason_to_leave_a_delivery_unanswere
     assert (message.body, message.message_id) == (b"{}", "m-1")
     assert message.headers["trace_id"] == "t"
     assert str(mode) in str(message.headers.get(UNDECODABLE_HEADER, mode))
+
+
+async def test_tables_too_deep_for_the_client_are_noticed_and_read_leniently() -> None:
+    """Found by fuzzing: the client gives up with a RecursionError, which was not known as an error of decoding."""
+    nested = b"".join(b"A" + size.to_bytes(4, "big") for size in range(10_000, -1, -5))
+    table = b"\x01n" + nested
+    raw = content_header(b"\x20\x00" + len(table).to_bytes(4, "big") + table, body_size=2)
+    with pytest.raises(RecursionError) as raised:
+        await read_frame(raw, lenient=False)
+    assert is_decode_error(raised.value)
+    read = await read_frame(raw, lenient=True)
+    assert read.body_size == 2
+    assert nested in bytes(cast("Any", read.properties.headers)[UNDECODABLE_HEADER])

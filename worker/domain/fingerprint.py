@@ -4,6 +4,8 @@ import hashlib
 import traceback
 from pathlib import Path
 
+from worker.domain.shipment import describe_error
+
 _PROJECT = Path(__file__).resolve().parents[2]
 _OURS = ("worker/", "consumers/", "infra/")
 
@@ -34,6 +36,6 @@ def error_chain(error: BaseException, *, limit: int = 5) -> list[str]:
     chain: list[str] = []
     current: BaseException | None = error
     while current is not None and len(chain) < limit:
-        chain.append(f"{type(current).__name__}: {current}"[:300])
+        chain.append(describe_error(current, limit=300))
         current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
     return chain
