@@ -9,12 +9,10 @@ from random import Random
 from infra.local.errors import LocalServerError
 from infra.rabbitmq.topology import DELIVERED_QUEUE
 from infra.supplier.simulator_behaviour import Behaviour
-from tests.chaos.cluster import ClusterNode
+from tests.chaos.cluster import ClusterNode, start_again
 from tests.chaos.replica_set import Member
 from tests.chaos.wire import Wire
 from tests.chaos.world import CALM, World
-
-_STARTS = 5
 
 Fault = Callable[[World, Random], AbstractAsyncContextManager[None]]
 """Strikes on the way in, heals on the way out. The random numbers say whom it strikes."""
@@ -62,7 +60,7 @@ async def all_nodes_killed(world: World, random: Random) -> AsyncIterator[None]:
     for node in world.cluster.nodes:
         await asyncio.to_thread(node.kill)
     yield
-    await asyncio.gather(*(asyncio.to_thread(_start, node) for node in world.cluster.nodes))
+    await asyncio.gather(*(asyncio.to_thread(start_again, node) for node in world.cluster.nodes))
 
 
 @asynccontextmanager
@@ -222,20 +220,7 @@ async def _killed(server: ClusterNode | Member) -> AsyncIterator[None]:
     """Kill a server, and start it again; it is back when it can be used."""
     await asyncio.to_thread(server.kill)
     yield
-    await asyncio.to_thread(_start, server)
-
-
-def _start(server: ClusterNode | Member) -> None:
-    """Start a server as a supervisor does: again, when it ends. A RabbitMQ 3.10 node that meets a peer which is only
-    starting, too, may do that (incompatible_feature_flags)."""
-    for tries_left in reversed(range(_STARTS)):
-        try:
-            server.start()
-        except LocalServerError:
-            if not tries_left:
-                raise
-        else:
-            return
+    await asyncio.to_thread(start_again, server)
 
 
 @asynccontextmanager
