@@ -35,7 +35,7 @@ def test_a_number_with_a_fraction_keeps_every_digit(number: float) -> None:
     ],
 )
 def test_a_time_is_the_same_time_afterwards(moment: datetime) -> None:
-    """Found by fuzzing: milliseconds were lost, and times past 2106 came back as times of the seventies."""
+    """Seen beside a finding of fuzzing: milliseconds were lost, and what lies past 2106 came back as the seventies."""
     assert there_and_back(moment) == moment
 
 
