@@ -56,7 +56,7 @@ def _one_line(path: str) -> str:
     if len(data) > _LONGEST:
         raise ValueError(f"the file has more than {_LONGEST} bytes")
     try:
-        text = data.decode("utf-8").strip()
+        text = data.decode("utf-8-sig").strip()  # some editors begin a file with a byte order mark
     except UnicodeDecodeError:
         raise ValueError("the file is not UTF-8 text") from None
     if not text:

@@ -39,15 +39,11 @@ class SupplierAddress:
             secrets = tuple(secret for secret in (token, password, address.raw_password) if secret)
         return cls(address.with_user(None), headers, _context(address, files), secrets)
 
-    def scrubbed(self, answer: bytes) -> bytes:
-        """Return an answer without our password: an error page may repeat the whole request."""
+    def scrubbed(self, text: str) -> str:
+        """Return a text without our password: an error page may repeat the whole request."""
         for secret in self.secrets:
-            answer = answer.replace(secret.encode(), b"***")
-        return answer
-
-    def scrubbed_text(self, text: str) -> str:
-        """Return a text without our password."""
-        return self.scrubbed(text.encode(errors="replace")).decode()
+            text = text.replace(secret, "***")
+        return text
 
 
 def _url(text: str) -> URL:

@@ -18,6 +18,7 @@ from worker.domain.trace import TraceContext, trace_context_ctx, trace_id_ctx
 _LATER = frozenset({429, 503})
 _UNKNOWN = frozenset({408, 425})
 _MAX_ANSWER = 64 * 1024
+_LONGEST_WORDS = 300
 
 
 class HttpSupplier:
@@ -66,8 +67,7 @@ class HttpSupplier:
                 allow_redirects=False,
                 timeout=self._timeout,
             ) as response:
-                answer = self._address.scrubbed(await _read(response))
-                return self._judge(response.status, response.headers.get("Retry-After"), answer)
+                return self._judge(response.status, response.headers.get("Retry-After"), await _read(response))
         except TimeoutError as error:
             raise SupplierOutcomeUnknownError(f"no answer within {self._timeout.total:g} s") from error
         except aiohttp.ClientConnectorError as error:
@@ -87,22 +87,32 @@ class HttpSupplier:
     def _words(self, error: aiohttp.ClientError) -> str:
         """Return what went wrong; an answer that is no HTTP is quoted in the error, in the supplier's words."""
         text = questioned(str(error)) if self._url.scheme == "https" else str(error)
-        return _printable(self._address.scrubbed_text(text)[:300]) or type(error).__name__
+        return self._told(text) or type(error).__name__
+
+    def _excerpt(self, answer: bytes) -> str:
+        return self._told(answer.decode("utf-8", "replace")) or "(empty answer)"
+
+    def _told(self, text: str) -> str:
+        """Return the beginning of the supplier's words, without our password.
+
+        Only what is told goes without it: taken out of the answer itself, a short one could turn a no into a yes.
+        """
+        return _printable(self._address.scrubbed(text))
 
     def _judge(self, status: int, retry_after: str | None, answer: bytes) -> bool:
         """Return True for a yes, raise what else the answer means."""
         if 200 <= status < 300:
             reason = _refusal(answer)
             if reason is not None:
-                raise SupplierRejectedError(f"HTTP {status}, not accepted: {reason}")
+                raise SupplierRejectedError(f"HTTP {status}, not accepted: {self._told(reason)}")
             return True
         if status in _LATER:
             raise SupplierUnavailableError(
-                f"HTTP {status}: {_excerpt(answer)}", retry_after=parse_retry_after(retry_after, now=self._clock())
+                f"HTTP {status}: {self._excerpt(answer)}", retry_after=parse_retry_after(retry_after, now=self._clock())
             )
         if 400 <= status < 500 and status not in _UNKNOWN:
-            raise SupplierRejectedError(f"HTTP {status}: {_excerpt(answer)}")
-        raise SupplierOutcomeUnknownError(f"HTTP {status}: {_excerpt(answer)}")
+            raise SupplierRejectedError(f"HTTP {status}: {self._excerpt(answer)}")
+        raise SupplierOutcomeUnknownError(f"HTTP {status}: {self._excerpt(answer)}")
 
 
 def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
@@ -152,14 +162,10 @@ def _refusal(answer: bytes) -> str | None:
     except (ValueError, RecursionError):
         return None  # a 2xx is a yes, whatever it says
     if isinstance(document, dict) and document.get("accepted") is False:
-        return _printable(str(document.get("reason", "no reason given"))[:300])
+        return str(document.get("reason", "no reason given"))
     return None
-
-
-def _excerpt(answer: bytes) -> str:
-    return _printable(answer[:300].decode("utf-8", "replace")) or "(empty answer)"
 
 
 def _printable(text: str) -> str:
     """Return the supplier's words as a log line, a header and a document can hold them (JSON can spell half a pair)."""
-    return "".join(character if character.isprintable() else " " for character in text).strip()
+    return "".join(character if character.isprintable() else " " for character in text[:_LONGEST_WORDS]).strip()

@@ -27,5 +27,5 @@ async def probe_supplier(url: str, *, timeout: float, tls: TlsFiles = NO_FILES) 
     except TimeoutError as error:
         raise SupplierUnavailableError(f"no answer within {timeout:g} s") from error
     except aiohttp.ClientError as error:
-        text = address.scrubbed_text(questioned(str(error))) or type(error).__name__
+        text = address.scrubbed(questioned(str(error))) or type(error).__name__
         raise SupplierUnavailableError(text) from None  # it quotes an answer that is no HTTP as it came

@@ -40,6 +40,11 @@ def test_an_address_may_be_in_a_file_whose_last_line_break_does_not_count(tmp_pa
     assert SECRET not in str(lines)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_secret(tmp_path: Path) -> None:
+    environment = by_files(tmp_path, amqp_url=b"\xef\xbb\xbf" + ADDRESSES["LOGISTICS_AMQP_URL"].encode())
+    assert load_settings(environment).required("amqp_url") == ADDRESSES["LOGISTICS_AMQP_URL"]
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [

@@ -1,6 +1,7 @@
 """The supplier's address: user and password leave it, and come into no text."""
 
 import asyncio
+import json
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from infra.supplier.address import SupplierAddress
 from infra.supplier.breaker import CircuitBreaker
 from infra.supplier.client import HttpSupplier
 from infra.supplier.probe import probe_supplier
-from worker.domain.errors import ConfigurationError, SupplierError
+from worker.domain.errors import ConfigurationError, SupplierError, SupplierRejectedError
 from worker.domain.shipment import Shipment
 
 PASSWORD = "p@ss/Zq7Xw ü"
@@ -82,6 +83,25 @@ async def test_a_supplier_that_is_away_is_told_without_the_password() -> None:
     assert not any(secret in "".join(traceback.format_exception(caught.value)) for secret in PLANTED)
 
 
+async def test_a_short_password_that_is_in_the_answer_too_turns_no_no_into_a_yes() -> None:
+    async with answering(b'HTTP/1.1 200 OK\r\n\r\n{"accepted": false, "reason": "closed", "to": "%.0s"}') as (port, _):
+        supplier = a_supplier(f"http://shop:e@127.0.0.1:{port}")
+        with pytest.raises(SupplierRejectedError, match="not accepted"):
+            await supplier.request_dispatch(a_shipment())
+        await supplier.close()
+
+
+async def test_a_refusal_that_spells_the_password_in_json_s_own_way_tells_nothing_of_it() -> None:
+    reason = json.dumps({"accepted": False, "reason": f"who is {PASSWORD}?", "to": "%.0s"})
+    assert PASSWORD not in reason  # the last letter is written as \u00fc
+    async with answering(b"HTTP/1.1 200 OK\r\n\r\n" + reason.encode()) as (port, _):
+        supplier = a_supplier(f"http://{LOGIN}@127.0.0.1:{port}")
+        with pytest.raises(SupplierRejectedError) as caught:
+            await supplier.request_dispatch(a_shipment())
+        await supplier.close()
+    assert str(caught.value).endswith("who is ***?")
+
+
 def a_supplier(url: str) -> HttpSupplier:
     circuit = CircuitBreaker(failure_threshold=10, recovery_timeout=1.0)
     return HttpSupplier(url, circuit=circuit, timeout=5, connections=1)
@@ -100,7 +120,7 @@ async def answering(template: bytes) -> AsyncIterator[tuple[int, list[bytes]]]:
         request = await reader.readuntil(b"\r\n\r\n")
         requests.append(request)
         echo = request if template.endswith(b"\r\n\r\n%s") else request.replace(b"\r\n", b" ")
-        writer.write(template % (len(echo), echo) if template else b"")
+        writer.write(template % ((len(echo), echo) if b"%d" in template else echo) if template else b"")
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)

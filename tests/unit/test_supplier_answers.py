@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.supplier.client import _excerpt, _refusal, parse_retry_after
+from infra.supplier.client import _printable, _refusal, parse_retry_after
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 _pieces = [
@@ -68,7 +68,7 @@ def test_no_retry_after_does_more_than_make_no_sense(value: str) -> None:
     st.binary() | st.text(st.characters()).map(lambda text: json.dumps({"accepted": False, "reason": text}).encode())
 )
 def test_the_supplier_s_words_fit_a_log_line_a_header_and_a_document(answer: bytes) -> None:
-    for words in (_excerpt(answer), _refusal(answer) or ""):
+    for words in map(_printable, (answer.decode("utf-8", "replace"), _refusal(answer) or "")):
         assert words.isprintable()
         assert len(words.encode()) <= 1200
 
@@ -81,5 +81,5 @@ def test_only_a_plain_false_turns_a_2xx_into_a_no(answer: bytes) -> None:
 
 
 def test_a_no_comes_with_its_reason() -> None:
-    assert _refusal(b'{"accepted": false, "reason": "unknown\\naddress"}') == "unknown address"
+    assert _refusal(b'{"accepted": false, "reason": "unknown\\naddress"}') == "unknown\naddress"
     assert _refusal(b'{"accepted": false}') == "no reason given"
