@@ -10,8 +10,8 @@ import pytest
 from tests.support.proxy import proxy_to_store
 from tests.support.system import System, eventually
 
-BACKLOG = int(os.environ.get("LOGISTICS_TEST_BACKLOG", "600"))
-OUTAGE = float(os.environ.get("LOGISTICS_TEST_OUTAGE", "8"))
+BACKLOG = int(os.environ.get("LOGISTICS_TEST_BACKLOG", "400"))
+OUTAGE = float(os.environ.get("LOGISTICS_TEST_OUTAGE", "6"))
 """Seconds. The full measurement of docs/reliability.md: 20000 orders, 60 s, and a recovery time of 10 s."""
 RECOVERY = float(os.environ.get("LOGISTICS_TEST_RECOVERY", "2"))
 PREFETCH = 50
