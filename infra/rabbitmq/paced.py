@@ -13,7 +13,10 @@ from yarl import URL
 MOST_BYTES = 32 * 1024 * 1024
 """Bytes of bodies in hand from which on no further delivery is read. One more may be on its way already."""
 _LONGEST_WAIT = 10.0
-"""Seconds after which one delivery is read all the same: longer, and the connection would miss its heartbeats."""
+"""Seconds after which is read on all the same: longer, and the connection would miss its heartbeats."""
+_LEAST_BYTES = 1024 * 1024
+"""Bytes that are read on then. One small delivery alone would be too little: the kernel tells the broker of room only
+when there is a good deal of it, and a broker that gets rid of nothing for 30 s resets the connection (measured)."""
 _LARGE = 256 * 1024
 _DELIVER = b"\x00\x3c\x00\x3c"
 
@@ -46,14 +49,15 @@ class BytesInHand:
         if self._bytes < self._most:
             self._room.set()
 
-    async def has_room(self) -> None:
-        """Return when there is room for another body, or after a while."""
+    async def has_room(self) -> bool:
+        """Return True when there is room for another body, False when there is none after a while."""
         if not self._room.is_set():
             try:
                 async with asyncio.timeout(_LONGEST_WAIT):
                     await self._room.wait()
             except TimeoutError:
-                pass
+                return False
+        return True
 
 
 class PacedTransport(TransportFactory):
@@ -76,12 +80,15 @@ class _PacedReader(asyncio.StreamReader):
         super().__init__()
         self._inner = inner
         self._in_hand = in_hand
+        self._read_on = 0
 
     def at_eof(self) -> bool:
         return self._inner.at_eof()
 
     async def readexactly(self, n: int) -> bytes:
         data = await self._inner.readexactly(n)
-        if data[:4] == _DELIVER:  # a body may begin like that, too, and then waits for room as well
-            await self._in_hand.has_room()
+        self._read_on = max(self._read_on - n, 0)
+        # A body may begin like a delivery, too, and then waits for room as well.
+        if data[:4] == _DELIVER and not self._read_on and not await self._in_hand.has_room():
+            self._read_on = _LEAST_BYTES
         return data
