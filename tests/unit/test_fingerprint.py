@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infra.supplier.breaker import CircuitBreaker
 from infra.supplier.client import HttpSupplier
 from worker.domain.durations import parse_duration
 from worker.domain.errors import SupplierRejectedError
@@ -30,7 +31,8 @@ def test_a_frame_of_somebody_else_s_is_none() -> None:
 
 
 def test_the_method_and_not_the_line_is_named() -> None:
-    supplier = HttpSupplier.__new__(HttpSupplier)
+    circuit = CircuitBreaker(failure_threshold=3, recovery_timeout=1.0)
+    supplier = HttpSupplier("http://127.0.0.1:1", circuit=circuit, timeout=1.0, connections=1)
     error = raised_by(supplier._judge, 422, None, b"no")
     assert top_frame(error) == "infra/supplier/client.py:_judge"
 
