@@ -24,8 +24,13 @@ _DELIVER = b"\x00\x3c\x00\x3c"
 class BytesInHand:
     """The bytes of the bodies one subscriber has in hand."""
 
-    def __init__(self, most: int = MOST_BYTES) -> None:
+    def __init__(
+        self, most: int = MOST_BYTES, *, longest_wait: float = _LONGEST_WAIT, read_on: int = _LEAST_BYTES
+    ) -> None:
+        """`longest_wait`: seconds without room after which `read_on` bytes are read all the same."""
+        self.read_on = read_on
         self._most = most
+        self._longest_wait = longest_wait
         self._bytes = 0
         self._let_go = 0
         self._room = asyncio.Event()
@@ -53,7 +58,7 @@ class BytesInHand:
         """Return True when there is room for another body, False when there is none after a while."""
         if not self._room.is_set():
             try:
-                async with asyncio.timeout(_LONGEST_WAIT):
+                async with asyncio.timeout(self._longest_wait):
                     await self._room.wait()
             except TimeoutError:
                 return False
@@ -90,5 +95,5 @@ class _PacedReader(asyncio.StreamReader):
         self._read_on = max(self._read_on - n, 0)
         # A body may begin like a delivery, too, and then waits for room as well.
         if data[:4] == _DELIVER and not self._read_on and not await self._in_hand.has_room():
-            self._read_on = _LEAST_BYTES
+            self._read_on = self._in_hand.read_on
         return data

@@ -2,11 +2,9 @@
 
 import asyncio
 
-import pytest
 from aiormq.connection import TransportFactory
 from yarl import URL
 
-from infra.rabbitmq import paced
 from infra.rabbitmq.paced import BytesInHand, PacedTransport
 
 DELIVERY = b"\x00\x3c\x00\x3c" + b"d" * 96
@@ -24,8 +22,8 @@ class Fed(TransportFactory):
         return reader, object()  # type: ignore[return-value] # nobody writes
 
 
-async def a_full_hand(deliveries: int) -> tuple[BytesInHand, asyncio.StreamReader]:
-    in_hand = BytesInHand(most=1)
+async def a_full_hand(deliveries: int, in_hand: BytesInHand | None = None) -> tuple[BytesInHand, asyncio.StreamReader]:
+    in_hand = in_hand or BytesInHand(most=1)
     in_hand.take(1)
     reader, _ = await PacedTransport(Fed(deliveries), in_hand).create(URL("amqp://nowhere"))
     return in_hand, reader
@@ -40,21 +38,16 @@ async def test_with_the_hands_full_nothing_is_read_until_there_is_room() -> None
     assert await asyncio.wait_for(reading, timeout=1) == DELIVERY
 
 
-async def test_hands_that_stay_full_read_small_deliveries_fast_enough_for_the_broker_to_keep_the_connection(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_hands_that_stay_full_read_on_fast_enough_for_the_broker_to_keep_the_connection() -> None:
     """The broker resets a connection that takes nothing for 30 s, and TCP tells it of a little room not at all."""
-    monkeypatch.setattr(paced, "_LONGEST_WAIT", 0.05)
-    _, reader = await a_full_hand(10_000)
+    _, reader = await a_full_hand(10_000, BytesInHand(most=1, longest_wait=0.05))
     async with asyncio.timeout(5):  # they are a megabyte in all: one wait, and no more
         for _ in range(10_000):
             await reader.readexactly(len(DELIVERY))
 
 
-async def test_hands_that_stay_full_wait_again_after_each_megabyte(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(paced, "_LONGEST_WAIT", 0.05)
-    monkeypatch.setattr(paced, "_LEAST_BYTES", len(DELIVERY) * 10)
-    _, reader = await a_full_hand(50)
+async def test_hands_that_stay_full_wait_again_after_each_part_that_is_read_on() -> None:
+    _, reader = await a_full_hand(50, BytesInHand(most=1, longest_wait=0.05, read_on=len(DELIVERY) * 10))
     started = asyncio.get_running_loop().time()
     for _ in range(50):
         await reader.readexactly(len(DELIVERY))
