@@ -11,7 +11,7 @@ from pymongo.errors import DuplicateKeyError
 from infra.mongodb.store import Document, MongoStore, store_errors
 from worker.domain.errors import JobConflictError
 from worker.domain.replay import Origin
-from worker.domain.replay_job import ACTIVE, RUNNING, JobState, ReplayJob, ReplayOptions
+from worker.domain.replay_job import ACTIVE, CANCELLABLE, RUNNING, JobState, ReplayJob, ReplayOptions
 from worker.domain.selection import DeadLetterState, Selection
 
 _QUEUE = "orders.dlq"  # one job at a time for a queue, and there is one queue
@@ -32,7 +32,9 @@ class MongoReplayJobs:
         for _ in range(_TRIES):
             with store_errors():
                 try:
-                    await self._collection.insert_one({"_id": job.id, **_document(job), "runner_until": None})
+                    await self._collection.insert_one(
+                        {"_id": job.id, **_plan_of(job), **_state_of(job), "runner_until": None}
+                    )
                 except DuplicateKeyError:
                     active = await self.active()
                     if active is not None:
@@ -70,10 +72,17 @@ class MongoReplayJobs:
         which = {"_id": job.id, "state": str(expected.state), "state_since": expected.state_since}
         with store_errors():
             try:
-                moved = await self._collection.update_one(which, {"$set": _document(job)})
+                moved = await self._collection.update_one(which, {"$set": _state_of(job)})
             except DuplicateKeyError:
                 raise JobConflictError(f"another replay job is active: {job.id} cannot go on beside it") from None
         return bool(moved.matched_count)
+
+    async def set_rate(self, job_id: str, rate: float) -> bool:
+        """Store another highest rate, unless the job is over."""
+        which = {"_id": job_id, "state": {"$in": [str(state) for state in CANCELLABLE]}}
+        with store_errors():
+            changed = await self._collection.update_one(which, {"$set": {"options.rate": rate}})
+        return bool(changed.matched_count)
 
     async def note(self, job_id: str, note: str | None) -> None:
         """Store what a running job waits for just now."""
@@ -100,19 +109,25 @@ class MongoReplayJobs:
             )
 
 
-def _document(job: ReplayJob) -> Document:
-    """Return what a change of state may change, and what never changes; not who holds it."""
+def _plan_of(job: ReplayJob) -> Document:
+    """Return what no change of state changes."""
     return {
         "queue": _QUEUE,
-        "active": job.state in ACTIVE,
-        "state": str(job.state),
-        "state_since": job.state_since,
         "selection": {**asdict(job.selection), "state": str(job.selection.state), "ids": list(job.selection.ids)},
         "options": asdict(job.options),
         "by": job.by,
         "why": job.why,
         "created_at": job.created_at,
         "cutoff": job.cutoff,
+    }
+
+
+def _state_of(job: ReplayJob) -> Document:
+    """Return what a change of state may change; not who holds it."""
+    return {
+        "active": job.state in ACTIVE,
+        "state": str(job.state),
+        "state_since": job.state_since,
         "total": job.total,
         "resumes_as": None if job.resumes_as is None else str(job.resumes_as),
         "round": job.round,

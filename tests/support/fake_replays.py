@@ -10,6 +10,7 @@ from worker.domain.dead_letter import DeadLetterRecord, LetterEvent
 from worker.domain.errors import JobConflictError
 from worker.domain.replay_job import (
     ACTIVE,
+    CANCELLABLE,
     ON_ITS_WAY,
     RUNNING,
     ItemState,
@@ -100,9 +101,20 @@ class FakeReplayJobs:
             active = self._active()
             if job.state in ACTIVE and active is not None and active.id != job.id:
                 raise JobConflictError(f"another replay job is active: {job.id} cannot go on beside it")
-            self.jobs[job.id] = replace(job, runner=stored.runner, runner_until=stored.runner_until)
+            self.jobs[job.id] = replace(
+                job, options=stored.options, runner=stored.runner, runner_until=stored.runner_until
+            )
         await self.wire.back("move")
         return moved
+
+    async def set_rate(self, job_id: str, rate: float) -> bool:
+        await self.wire.there("set_rate")
+        stored = self.jobs.get(job_id)
+        there = stored is not None and stored.state in CANCELLABLE
+        if stored is not None and there:
+            self.jobs[job_id] = replace(stored, options=replace(stored.options, rate=rate))
+        await self.wire.back("set_rate")
+        return there
 
     async def note(self, job_id: str, note: str | None) -> None:
         await self.wire.there("note")

@@ -14,7 +14,6 @@ from rich.console import Console
 from tests.support.letters import NOW, a_letter
 from worker.cli.dead_letter_edit_views import print_edit
 from worker.cli.dead_letter_filters import read_time
-from worker.cli.dead_letter_json import whole_document
 from worker.cli.dead_letter_text import ago, body_lines, expires, short_duration, shortened
 from worker.cli.dead_letter_view import print_letter
 from worker.cli.dead_letter_views import groups_table, list_table
@@ -31,6 +30,7 @@ from worker.domain.replay_job import ItemState, JobState, ReplayItem, ReplayJob,
 from worker.domain.replay_jobs import ReplayPlan, ReplayProgress
 from worker.domain.selection import DeadLetterGroup, Selection
 from worker.domain.shipment import HistoryEvent
+from worker.letter_documents import whole_document
 
 HOSTILE = "\x1b[2J\x1b]0;title\x07\r\b\x9b31m\u202egnp\u2028[red]x[/red][/]\x7f\ud800\x00"
 

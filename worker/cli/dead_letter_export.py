@@ -11,12 +11,12 @@ import click
 
 from infra.mongodb.dead_letters import MongoDeadLetters
 from worker.cli.dead_letter_filters import selecting
-from worker.cli.dead_letter_json import whole_document
 from worker.cli.dead_letter_progress import progress
 from worker.cli.dead_letter_store import open_letters
 from worker.cli.output import json_text
 from worker.domain.dead_letter import DeadLetterRecord
 from worker.domain.selection import DeadLetterState, Selection
+from worker.letter_documents import whole_document
 from worker.settings import load_settings
 
 _EVERYTHING = 2**31 - 1

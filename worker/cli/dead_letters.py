@@ -12,7 +12,6 @@ from worker.cli import dead_letter_views as views
 from worker.cli.dead_letter_edit import edit
 from worker.cli.dead_letter_export import export
 from worker.cli.dead_letter_filters import selecting
-from worker.cli.dead_letter_json import letter_document, view_document
 from worker.cli.dead_letter_store import Letters, open_letters
 from worker.cli.dead_letter_text import shortened
 from worker.cli.dead_letter_triage import discard, restore
@@ -22,6 +21,7 @@ from worker.cli.replay_start import start as start_replay
 from worker.domain.letter_versions import LetterVersions
 from worker.domain.letter_view import LetterViews
 from worker.domain.selection import DeadLetterGroup, DeadLetterState, Selection
+from worker.letter_documents import letter_document, view_document
 from worker.overview_words import counted
 from worker.settings import load_settings
 

@@ -11,12 +11,13 @@ from worker.cli.dead_letter_filters import Utf8Text
 from worker.cli.dead_letter_store import operator_name
 from worker.cli.dead_letter_views import console
 from worker.cli.output import print_json
-from worker.cli.replay_json import progress_document
 from worker.cli.replay_options import by_option, follow_option, json_option, wait_option
 from worker.cli.replay_start import start
 from worker.cli.replay_store import open_desk, quiet_settings
 from worker.cli.replay_watch import watch
 from worker.domain.errors import JobConflictError
+from worker.domain.replay_jobs import MAX_RATE
+from worker.replay_documents import progress_document
 from worker.settings import Settings
 
 why_option = click.option("--why", metavar="TEXT", type=Utf8Text(), default="", help="Why, for the audit log.")
@@ -35,7 +36,7 @@ def replay() -> None:
       logistics dead-letters groups                          what kinds there are
       logistics replay start --group G --dry-run             what would go out, and what would not
       logistics replay start --group G --why 'fixed' -f      do it, and watch
-      logistics replay pause ID · resume ID · cancel ID
+      logistics replay pause ID · resume ID · rate ID 50 · cancel ID
     """
 
 
@@ -99,6 +100,26 @@ def resume(**given: Any) -> None:
 def cancel(**given: Any) -> None:
     """End a job: what has gone out stays out, the rest stays an open dead letter."""
     asyncio.run(_change(quiet_settings(), "cancel", **given))
+
+
+@replay.command("rate")
+@click.argument("job_id", metavar="JOB")
+@click.argument("rate", type=click.FloatRange(0, MAX_RATE, min_open=True))
+@why_option
+@by_option
+def rate(*, job_id: str, rate: float, why: str, by: str | None) -> None:
+    """Change how many letters a second a job sends at most, while it runs: it takes that up within a second."""
+    asyncio.run(_set_rate(quiet_settings(), job_id, rate, why=why.strip(), by=by))
+
+
+async def _set_rate(settings: Settings, text: str, rate: float, *, why: str, by: str | None) -> None:
+    async with open_desk(settings) as desk:
+        job_id = await desk.jobs.full_id(text)
+        try:
+            await desk.jobs.set_rate(job_id, rate, by=by or operator_name(settings), why=why)
+        except JobConflictError as error:
+            raise click.ClickException(str(error)) from error
+        views.print_progress(console(), await desk.jobs.progress(job_id))
 
 
 async def _list(settings: Settings, *, limit: int, quiet: bool, as_json: bool) -> None:

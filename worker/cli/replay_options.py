@@ -8,10 +8,10 @@ from worker.cli.dead_letter_filters import Utf8Text
 from worker.domain.durations import parse_duration
 from worker.domain.replay import Origin
 from worker.domain.replay_job import ReplayOptions
+from worker.domain.replay_jobs import MAX_RATE
 from worker.settings import Settings
 
 _DEFAULTS = ReplayOptions()
-_MAX_RATE = 1000.0
 
 
 def duration(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
@@ -30,7 +30,7 @@ wait_option = click.option("--wait", metavar="DURATION", callback=duration, help
 
 def options_for_jobs(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options that say how a job goes about it; `job_options` reads them."""
-    rate = click.FloatRange(0, _MAX_RATE, min_open=True)
+    rate = click.FloatRange(0, MAX_RATE, min_open=True)
     options = (
         click.option(
             "--canary",

@@ -12,7 +12,6 @@ from worker.cli.dead_letter_filters import names_some, selecting
 from worker.cli.dead_letter_store import operator_name
 from worker.cli.dead_letter_views import console
 from worker.cli.output import print_json
-from worker.cli.replay_json import plan_document, progress_document
 from worker.cli.replay_options import by_option, follow_option, job_options, json_option, options_for_jobs, wait_option
 from worker.cli.replay_store import Desk, open_desk, quiet_settings
 from worker.cli.replay_watch import warn_without_runner, watch
@@ -20,6 +19,7 @@ from worker.cli.why import checked_why, why_option
 from worker.domain.replay_job import ReplayJob, ReplayOptions
 from worker.domain.replay_jobs import ReplayPlan
 from worker.domain.selection import Selection
+from worker.replay_documents import plan_document, progress_document
 from worker.settings import Settings
 
 

@@ -6,8 +6,8 @@ from worker.cli import replay_views as views
 from worker.cli.dead_letter_views import console
 from worker.cli.output import print_json
 from worker.cli.replay_follow import follow_job
-from worker.cli.replay_json import progress_document
 from worker.cli.replay_store import Desk
+from worker.replay_documents import progress_document
 
 
 async def watch(desk: Desk, job_id: str, wait: float | None, *, as_json: bool) -> int:

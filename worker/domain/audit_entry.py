@@ -15,6 +15,7 @@ class AuditAction(StrEnum):
     REPLAY_PAUSE = "replay.pause"
     REPLAY_RESUME = "replay.resume"
     REPLAY_CANCEL = "replay.cancel"
+    REPLAY_RATE = "replay.rate"
     REPLAY_STOPPED = "replay.stopped"
     REPLAY_DONE = "replay.done"
 

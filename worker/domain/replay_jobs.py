@@ -20,6 +20,9 @@ from worker.domain.selection_words import in_words
 _CANDIDATES = 10
 _A_MOMENT = timedelta(milliseconds=1)  # times are stored in milliseconds
 
+MAX_RATE = 1000.0
+"""Letters a second, at most."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReplayPlan:
@@ -143,6 +146,19 @@ class ReplayJobs:
     async def cancel(self, job_id: str, *, by: str, why: str = "") -> ReplayJob:
         """End it: what has gone out stays out, the rest stays open. Raises JobConflictError, NotFoundError."""
         return await self._change(job_id, "cancel", CANCELLABLE, by=by, why=why)
+
+    async def set_rate(self, job_id: str, rate: float, *, by: str, why: str = "") -> None:
+        """Change how many letters a second go out at most, while the job runs or before it is resumed.
+
+        Raises JobConflictError for a job that is over, NotFoundError, ValueError for a rate out of range.
+        """
+        if not 0 < rate <= MAX_RATE:
+            raise ValueError(f"a rate is more than 0 and at most {MAX_RATE:g} letters a second")
+        job = await self._get(job_id)
+        what = f"job {job_id}: {job.options.rate:g} → {rate:g} letters a second"
+        async with self._audit.recorded(AuditAction.REPLAY_RATE, who=by, why=why, what=what, job_id=job_id):
+            if not await self._jobs.set_rate(job_id, rate):
+                raise JobConflictError(f"the replay job {job_id} is over: it has no rate any more")
 
     async def progress(self, job_id: str) -> ReplayProgress:
         """Return how far a job is. Raises NotFoundError."""

@@ -35,9 +35,15 @@ class IReplayJobs(Protocol):
     async def move(self, job: ReplayJob, *, expected: ReplayJob) -> bool:
         """Store the job's new state, if the stored one is still in the state of `expected`, and since the same time.
 
+        What was asked for (selection, options, who, why) stays as it is stored.
+
         False, and nothing stored, when not: a runner that was out for a while must not go on where it once was. Raises
         JobConflictError when the new state is an active one and another job is active.
         """
+        ...
+
+    async def set_rate(self, job_id: str, rate: float) -> bool:
+        """Store another highest rate; False, and nothing stored, for a job that is over or not there."""
         ...
 
     async def note(self, job_id: str, note: str | None) -> None:
