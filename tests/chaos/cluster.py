@@ -106,6 +106,22 @@ class Cluster:
         told = json.loads(self.any_node().ctl("list_queues", "--formatter", "json", "name", "messages", "consumers"))
         return {row["name"]: (int(row["messages"] or 0), int(row["consumers"] or 0)) for row in told}
 
+    def move_leader(self, queue: str) -> str:
+        """Restart the node that leads a queue, so that another one leads it; return the node's name.
+
+        What an operator does about a queue that keeps messages for nobody. Raises LocalServerError.
+        """
+        node = self.leader_of(queue) or self.any_node()
+        node.kill()
+        start_again(node)
+        return node.node_name
+
+    def counts(self, queue: str) -> str:
+        """Return what a queue says of its messages and consumers, in a line."""
+        names = ("name", "messages_ready", "messages_unacknowledged", "messages", "consumers", "leader")
+        told = json.loads(self.any_node().ctl("list_queues", "--formatter", "json", *names))
+        return ", ".join(f"{name} {value}" for row in told if row["name"] == queue for name, value in row.items())
+
     def consumers(self) -> str:
         """Return a table of the consumers, for whoever looks for one too many."""
         node = self.any_node()

@@ -22,7 +22,10 @@ _NOTHING_MOVES = 15.0
 _DEAF_TIMEOUT = 90.0
 _CONSUMED = (WORK_QUEUE, DEAD_LETTER_QUEUE, DELIVERED_QUEUE)
 _RECOVERY_TIMEOUT = 120.0
-_SETTLE_TIMEOUT = 300.0
+_SETTLE_TIMEOUT = 360.0
+_STUCK = 45.0
+"""Seconds without a change, with everything healed, after which a queue's messages count as stuck: longer than any
+delay of these runs and than the broker needs after a kill."""
 _QUIET = 2.0
 
 Say = Callable[[str], None]
@@ -54,6 +57,8 @@ class Result:
     found_deaf: int
     exit_codes: Sequence[int]
     """Of the workers' orderly stop at the end."""
+    freed: int
+    """Queues whose messages were stuck in the broker until the queue got another leader."""
 
     @property
     def slowest(self) -> Recovery:
@@ -91,7 +96,7 @@ async def run(*, seed: int, orders: int, faults: int, workers: int, folder: Path
                 f"{clock:6.0f} s  storm {number + 1}/{len(storms)}, {world.dispatched:,} dispatched, "
                 f"longest pause {recovery.longest_pause:.1f} s: {storm}"
             )
-        await _settled(world, orders, say)
+        freed = await _settled(world, orders, say)
         await _nobody_is_deaf(world)
         exit_codes = [await worker.stop() for worker in world.workers]
         evidence = await gather(
@@ -111,6 +116,7 @@ async def run(*, seed: int, orders: int, faults: int, workers: int, folder: Path
             worker_starts=sum(worker.starts for worker in world.workers),
             found_deaf=sum(worker.found_deaf for worker in world.workers),
             exit_codes=exit_codes,
+            freed=freed,
         )
 
 
@@ -206,19 +212,42 @@ async def _nobody_is_deaf(world: World) -> None:
         await asyncio.sleep(1)
 
 
-async def _settled(world: World, orders: int, say: Say) -> None:
-    """Wait until the publisher has done and every queue is empty for a while, with nothing in hand."""
+async def _settled(world: World, orders: int, say: Say) -> int:
+    """Wait until the publisher has done and every queue is empty for a while, with nothing in hand.
+
+    A quorum queue may keep messages for a consumer that died with its node (rabbitmq-server #15473), or delayed ones
+    that nobody forwards (#7677). When nothing moves for long, the operator's remedy is applied: such a queue gets
+    another leader. Returns how many queues needed it; what it does not free fails the run.
+    """
     world.publish_up_to(orders)
     assert world.publisher.stdin is not None
     world.publisher.stdin.close()
+    freed: set[str] = set()
     async with asyncio.timeout(_SETTLE_TIMEOUT):
         await world.publisher.wait()
-        empty_since, next_word = None, 0.0
-        while empty_since is None or time.monotonic() - empty_since < _QUIET * 3:
+        last: dict[str, int] | None = None
+        since, next_word = time.monotonic(), 0.0
+        while last != {} or time.monotonic() - since < _QUIET * 3:
             await asyncio.sleep(0.5)
             queues = await asyncio.to_thread(world.cluster.queues)
             waiting = {name: messages for name, (messages, _) in queues.items() if messages}
-            empty_since = None if waiting else empty_since or time.monotonic()
+            if waiting != last:
+                last, since = waiting, time.monotonic()
             if waiting and time.monotonic() > next_word:
                 say(f"waiting: {waiting}")
                 next_word = time.monotonic() + 10
+            if waiting and time.monotonic() - since > _STUCK:
+                stuck = sorted(waiting.keys() - freed)
+                assert stuck, f"what the remedy did not free: {waiting}"
+                await asyncio.to_thread(_free, world, stuck, say)
+                freed.update(stuck)
+                since = time.monotonic()
+    return len(freed)
+
+
+def _free(world: World, queues: Sequence[str], say: Say) -> None:
+    for queue in queues:
+        say(f"stuck for {_STUCK:.0f} s: {world.cluster.counts(queue)}")
+    say(world.cluster.consumers())
+    for queue in queues:
+        say(f"{queue} gets another leader: {world.cluster.move_leader(queue)} restarts")
