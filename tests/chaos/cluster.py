@@ -3,6 +3,7 @@
 import json
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -121,6 +122,11 @@ class Cluster:
         names = ("name", "messages_ready", "messages_unacknowledged", "messages", "consumers", "leader")
         told = json.loads(self.any_node().ctl("list_queues", "--formatter", "json", *names))
         return ", ".join(f"{name} {value}" for row in told if row["name"] == queue for name, value in row.items())
+
+    def live_consumers(self) -> Counter[str]:
+        """Return how many consumers with a living channel each queue has; a queue itself may count a dead one."""
+        told = json.loads(self.any_node().ctl("list_consumers", "--formatter", "json", "queue_name"))
+        return Counter(row["queue_name"] for row in told)
 
     def consumers(self) -> str:
         """Return a table of the consumers, for whoever looks for one too many."""

@@ -31,6 +31,7 @@ def print_result(console: Console, result: Result) -> None:
         ("duplicates absorbed", account.duplicates_absorbed),
         ("workers started", result.worker_starts),
         ("workers found deaf and restarted", result.found_deaf),
+        ("stuck queues given another leader", result.freed),
         ("slowest recovery", f"{result.slowest.seconds:.1f} s"),
         ("longest pause, faults included", f"{result.longest_pause.longest_pause:.1f} s"),
         ("whole run", f"{result.seconds:.0f} s"),

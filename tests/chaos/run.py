@@ -203,8 +203,8 @@ async def _nobody_is_deaf(world: World) -> None:
     """Wait until each queue has one consumer of each worker; fail when it has not after a minute and a half."""
     deadline = time.monotonic() + _DEAF_TIMEOUT
     while True:
-        queues = await asyncio.to_thread(world.cluster.queues)
-        found = {name: queues[name][1] for name in _CONSUMED}
+        consumers = await asyncio.to_thread(world.cluster.live_consumers)
+        found = {name: consumers[name] for name in _CONSUMED}
         if set(found.values()) == {len(world.workers)}:
             return
         if time.monotonic() > deadline:
