@@ -315,3 +315,21 @@ async def test_a_body_too_large_for_a_document_is_claimed_whole(stores: Stores) 
     assert item.size >= len(letter.body)
     found = await stores.claims.claim(replays(letter), job_id="j", by="anna", now=LATER)
     assert found[letter.id].letter.body == letter.body
+
+
+async def test_another_rate_is_stored_and_no_change_of_state_takes_it_back(stores: Stores) -> None:
+    job = a_job()
+    await stores.jobs.add(job)
+    assert await stores.jobs.set_rate(job.id, 50.0)
+    assert await stores.jobs.move(replace(job, state=JobState.PAUSED), expected=job)
+    stored = await stores.jobs.get(job.id)
+    assert stored is not None
+    assert (stored.state, stored.options.rate) == (JobState.PAUSED, 50.0)
+
+
+async def test_a_job_that_is_over_or_not_there_takes_no_rate(stores: Stores) -> None:
+    job = a_job()
+    await stores.jobs.add(job)
+    await stores.jobs.move(replace(job, state=JobState.CANCELLED), expected=job)
+    assert not await stores.jobs.set_rate(job.id, 50.0)
+    assert not await stores.jobs.set_rate("nobody", 50.0)

@@ -144,3 +144,19 @@ async def test_what_arrives_while_a_job_runs_is_counted_and_what_failed_again_in
     await room.run()
     assert await room.counts() == {ItemState.RESOLVED: 19, ItemState.FAILED_AGAIN: 1}
     assert (await room.service.progress(room.job.id)).arrived == 2
+
+
+async def test_the_rate_of_an_active_job_can_be_changed_and_the_audit_log_says_by_whom() -> None:
+    room = Room(a_letter())
+    await in_state(room, JobState.PAUSED)
+    await room.service.set_rate(room.job.id, 50.0, by="anna", why="the supplier is well")
+    progress = await room.service.progress(room.job.id)
+    assert (progress.job.options.rate, progress.job.state) == (50.0, JobState.PAUSED)
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, 1000.5, float("nan")])
+async def test_a_rate_out_of_range_is_refused(rate: float) -> None:
+    room = Room(a_letter())
+    await in_state(room, JobState.PAUSED)
+    with pytest.raises(ValueError, match="more than 0 and at most 1000"):
+        await room.service.set_rate(room.job.id, rate, by="anna")
