@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from infra.local.errors import LocalServerError
@@ -52,6 +53,16 @@ class ClusterNode(PrivateRabbitMQ):
 
     def configuration(self) -> str:
         return super().configuration() + _CLUSTER
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """What a queue holds."""
+
+    ready: int
+    unacknowledged: int
+    messages: int
+    """In all: those that are due and not forwarded yet are neither ready nor unacknowledged."""
 
 
 def start_again(server: PrivateServer) -> None:
@@ -102,26 +113,27 @@ class Cluster:
                 return next((each for each in self.nodes if each.node_name == leaders.get(queue)), None)
         return None
 
-    def queues(self) -> dict[str, tuple[int, int]]:
-        """Return each queue's messages, those in hand included, and its consumers, as its leader counts them."""
-        told = json.loads(self.any_node().ctl("list_queues", "--formatter", "json", "name", "messages", "consumers"))
-        return {row["name"]: (int(row["messages"] or 0), int(row["consumers"] or 0)) for row in told}
+    def queues(self) -> dict[str, Depth]:
+        """Return what waits in each queue, as its leader counts it."""
+        names = ("name", "messages_ready", "messages_unacknowledged", "messages")
+        told = json.loads(self.any_node().ctl("list_queues", "--formatter", "json", *names))
+        return {row["name"]: Depth(*(int(row[name] or 0) for name in names[1:])) for row in told}
+
+    def in_hand(self) -> int:
+        """Return how many deliveries the living channels hold, of all queues together."""
+        told = json.loads(self.any_node().ctl("list_channels", "--formatter", "json", "messages_unacknowledged"))
+        return sum(int(row["messages_unacknowledged"]) for row in told)
 
     def move_leader(self, queue: str) -> str:
         """Restart the node that leads a queue, so that another one leads it; return the node's name.
 
         What an operator does about a queue that keeps messages for nobody. Raises LocalServerError.
         """
-        node = self.leader_of(queue) or self.any_node()
+        node = self.leader_of(queue)
+        assert node is not None, f"{queue} has no leader"
         node.kill()
         start_again(node)
         return node.node_name
-
-    def counts(self, queue: str) -> str:
-        """Return what a queue says of its messages and consumers, in a line."""
-        names = ("name", "messages_ready", "messages_unacknowledged", "messages", "consumers", "leader")
-        told = json.loads(self.any_node().ctl("list_queues", "--formatter", "json", *names))
-        return ", ".join(f"{name} {value}" for row in told if row["name"] == queue for name, value in row.items())
 
     def live_consumers(self) -> Counter[str]:
         """Return how many consumers with a living channel each queue has; a queue itself may count a dead one."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +11,11 @@ from random import Random
 
 from infra.rabbitmq.topology import DEAD_LETTER_QUEUE, DELIVERED_QUEUE, WORK_QUEUE
 from tests.chaos.accountant import Account, account
+from tests.chaos.cluster import Depth
 from tests.chaos.evidence import gather, queues_exist
 from tests.chaos.faults import FAULTS
 from tests.chaos.plan import Storm, Strike, plan
+from tests.chaos.stuck import free
 from tests.chaos.world import World, running_world, store_uri
 
 _FEED_EVERY = 0.1
@@ -24,8 +26,9 @@ _CONSUMED = (WORK_QUEUE, DEAD_LETTER_QUEUE, DELIVERED_QUEUE)
 _RECOVERY_TIMEOUT = 120.0
 _SETTLE_TIMEOUT = 360.0
 _STUCK = 45.0
-"""Seconds without a change, with everything healed, after which a queue's messages count as stuck: longer than any
-delay of these runs and than the broker needs after a kill."""
+"""Seconds without a change, with everything healed, after which messages count as stuck: longer than any delay here."""
+_COUNTED_ANEW = 12.0
+"""Seconds in which a new leader has counted its messages; it says 0 at first, and counts every 5 s."""
 _QUIET = 2.0
 
 Say = Callable[[str], None]
@@ -215,9 +218,8 @@ async def _nobody_is_deaf(world: World) -> None:
 async def _settled(world: World, orders: int, say: Say) -> int:
     """Wait until the publisher has done and every queue is empty for a while, with nothing in hand.
 
-    A quorum queue may keep messages for a consumer that died with its node (rabbitmq-server #15473), or delayed ones
-    that nobody forwards (#7677). When nothing moves for long, the operator's remedy is applied: such a queue gets
-    another leader. Returns how many queues needed it; what it does not free fails the run.
+    Returns how many queues kept messages for nobody until they got another leader (`tests.chaos.stuck`). What is stuck
+    otherwise, or again, fails the run.
     """
     world.publish_up_to(orders)
     assert world.publisher.stdin is not None
@@ -225,29 +227,19 @@ async def _settled(world: World, orders: int, say: Say) -> int:
     freed: set[str] = set()
     async with asyncio.timeout(_SETTLE_TIMEOUT):
         await world.publisher.wait()
-        last: dict[str, int] | None = None
+        last: Mapping[str, Depth] | None = None
         since, next_word = time.monotonic(), 0.0
         while last != {} or time.monotonic() - since < _QUIET * 3:
             await asyncio.sleep(0.5)
-            queues = await asyncio.to_thread(world.cluster.queues)
-            waiting = {name: messages for name, (messages, _) in queues.items() if messages}
+            depths = await asyncio.to_thread(world.cluster.queues)
+            waiting = {name: depth for name, depth in depths.items() if depth.messages}
             if waiting != last:
                 last, since = waiting, time.monotonic()
             if waiting and time.monotonic() > next_word:
-                say(f"waiting: {waiting}")
+                say(f"waiting: { {name: depth.messages for name, depth in waiting.items()} }")
                 next_word = time.monotonic() + 10
             if waiting and time.monotonic() - since > _STUCK:
-                stuck = sorted(waiting.keys() - freed)
-                assert stuck, f"what the remedy did not free: {waiting}"
-                await asyncio.to_thread(_free, world, stuck, say)
-                freed.update(stuck)
+                freed |= await asyncio.to_thread(free, world.cluster, waiting, freed, say)
+                await asyncio.sleep(_COUNTED_ANEW)
                 since = time.monotonic()
     return len(freed)
-
-
-def _free(world: World, queues: Sequence[str], say: Say) -> None:
-    for queue in queues:
-        say(f"stuck for {_STUCK:.0f} s: {world.cluster.counts(queue)}")
-    say(world.cluster.consumers())
-    for queue in queues:
-        say(f"{queue} gets another leader: {world.cluster.move_leader(queue)} restarts")

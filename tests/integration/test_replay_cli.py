@@ -125,6 +125,22 @@ async def test_a_job_is_paused_resumed_and_cancelled_and_the_audit_log_tells_by_
     assert (await run(desk.environment, "audit", "--action", "tidy")).code == 2
 
 
+async def test_the_rate_of_a_job_is_changed_and_the_audit_log_tells_from_what_to_what(desk: Desk) -> None:
+    desk.put(a_letter())
+    job = (await desk.started("--all"))["id"]
+    assert (await desk.replay("rate", job[:8], "50", "--why", "the supplier is well")).code == 0
+    assert (await desk.replay("show", job, "--json")).document["options"]["rate"] == 50
+    audit = (await run(desk.environment, "audit", "--action", "replay.rate", "--json")).document["entries"]
+    assert [(entry["who"], entry["why"], entry["what"]) for entry in audit] == [
+        ("anna", "the supplier is well", f"job {job}: 20 → 50 letters a second")
+    ]
+    assert (await desk.replay("rate", job, "0")).code == 2
+    await desk.replay("cancel", job)
+    refused = await desk.replay("rate", job, "10")
+    assert refused.code == 1
+    assert f"the replay job {job} is over: it has no rate any more" in refused.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -184,6 +184,19 @@ async def test_the_ramp_starts_slowly_grows_and_never_goes_above_its_rate() -> N
     assert letters_by(options, sent[-1]) == pytest.approx(400, rel=0.05)  # it is no slower than it may be, either
 
 
+async def test_another_rate_is_taken_up_while_the_job_runs_without_a_burst_and_kept_to_its_end() -> None:
+    room = Room(*letters(300))
+    await room.start(ReplayOptions(canary=0, rate=2.0, start_rate=2.0))
+    await room.run(until=lambda: len(room.broker.copies) >= 40)
+    await room.service.set_rate(room.job.id, 10.0, by="anna")
+    before = len(room.broker.copies)
+    await room.run_for(30)
+    assert len(room.broker.copies) - before == pytest.approx(300 - before, abs=12)
+    assert len(room.broker.copies) - before <= 30 * 10 + 10
+    await room.run()
+    assert (room.state(), room.job.options.rate) == (JobState.DONE, 10.0)
+
+
 async def test_letters_that_had_to_wait_do_not_go_out_in_one_burst_later() -> None:
     room = Room(*letters(60))
     room.busy = True

@@ -2,6 +2,8 @@
 
 import asyncio
 import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import click
@@ -16,7 +18,7 @@ from worker.cli.replay_start import start
 from worker.cli.replay_store import open_desk, quiet_settings
 from worker.cli.replay_watch import watch
 from worker.domain.errors import JobConflictError
-from worker.domain.replay_jobs import MAX_RATE
+from worker.domain.replay_jobs import MAX_RATE, ReplayJobs
 from worker.replay_documents import progress_document
 from worker.settings import Settings
 
@@ -79,7 +81,7 @@ def show(*, job_id: str, with_letters: bool, follow: bool, wait: float | None, a
 @json_option
 def pause(**given: Any) -> None:
     """Send nothing more until the job is resumed. What is out goes on, and its outcome is noted."""
-    asyncio.run(_change(quiet_settings(), "pause", **given))
+    asyncio.run(_change(quiet_settings(), lambda jobs: jobs.pause, **given))
 
 
 @replay.command("resume")
@@ -89,7 +91,7 @@ def pause(**given: Any) -> None:
 @json_option
 def resume(**given: Any) -> None:
     """Go on with a job that was paused (where it was) or that stopped by itself (with a canary first)."""
-    asyncio.run(_change(quiet_settings(), "resume", **given))
+    asyncio.run(_change(quiet_settings(), lambda jobs: jobs.resume, **given))
 
 
 @replay.command("cancel")
@@ -99,7 +101,7 @@ def resume(**given: Any) -> None:
 @json_option
 def cancel(**given: Any) -> None:
     """End a job: what has gone out stays out, the rest stays an open dead letter."""
-    asyncio.run(_change(quiet_settings(), "cancel", **given))
+    asyncio.run(_change(quiet_settings(), lambda jobs: jobs.cancel, **given))
 
 
 @replay.command("rate")
@@ -107,19 +109,10 @@ def cancel(**given: Any) -> None:
 @click.argument("rate", type=click.FloatRange(0, MAX_RATE, min_open=True))
 @why_option
 @by_option
-def rate(*, job_id: str, rate: float, why: str, by: str | None) -> None:
+@json_option
+def rate(*, rate: float, **given: Any) -> None:
     """Change how many letters a second a job sends at most, while it runs: it takes that up within a second."""
-    asyncio.run(_set_rate(quiet_settings(), job_id, rate, why=why.strip(), by=by))
-
-
-async def _set_rate(settings: Settings, text: str, rate: float, *, why: str, by: str | None) -> None:
-    async with open_desk(settings) as desk:
-        job_id = await desk.jobs.full_id(text)
-        try:
-            await desk.jobs.set_rate(job_id, rate, by=by or operator_name(settings), why=why)
-        except JobConflictError as error:
-            raise click.ClickException(str(error)) from error
-        views.print_progress(console(), await desk.jobs.progress(job_id))
+    asyncio.run(_change(quiet_settings(), lambda jobs: partial(jobs.set_rate, rate=rate), **given))
 
 
 async def _list(settings: Settings, *, limit: int, quiet: bool, as_json: bool) -> None:
@@ -150,12 +143,19 @@ async def _show(
         return 0
 
 
-async def _change(settings: Settings, verb: str, *, job_id: str, why: str, by: str | None, as_json: bool) -> None:
+async def _change(
+    settings: Settings,
+    how: Callable[[ReplayJobs], Callable[..., Awaitable[object]]],
+    *,
+    job_id: str,
+    why: str,
+    by: str | None,
+    as_json: bool,
+) -> None:
     async with open_desk(settings) as desk:
         full_id = await desk.jobs.full_id(job_id)
-        change = {"pause": desk.jobs.pause, "resume": desk.jobs.resume, "cancel": desk.jobs.cancel}[verb]
         try:
-            await change(full_id, by=by or operator_name(settings), why=why.strip())
+            await how(desk.jobs)(full_id, by=by or operator_name(settings), why=why.strip())
         except JobConflictError as error:
             raise click.ClickException(str(error)) from error
         progress = await desk.jobs.progress(full_id)
