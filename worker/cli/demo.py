@@ -5,7 +5,8 @@ import os
 import shlex
 import signal
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import click
 
@@ -17,6 +18,8 @@ from worker.demo.view import DemoView
 from worker.domain.errors import LogisticsError
 from worker.private_stack import HEALTH_VARIABLE, data_dir, up_stack
 from worker.settings import load_settings
+
+_CANCEL_EVERY = 0.5  # seconds
 
 
 @click.group(invoke_without_command=True)
@@ -75,7 +78,7 @@ def _run(orders: int) -> None:
     stack = Stack(data_dir(os.environ) / "demo", settings=SETTINGS)
     try:
         environment = _start(stack.start, view)
-        asyncio.run(Story(load_settings(environment), view).tell(orders))
+        asyncio.run(_until_interrupted(Story(load_settings(environment), view).tell(orders)))
         view.headline("done: every order is accounted for, none was dispatched twice")
     except KeyboardInterrupt:
         view.say("interrupted")
@@ -83,6 +86,22 @@ def _run(orders: int) -> None:
     finally:
         view.say("stopping everything")
         stack.stop()
+
+
+async def _until_interrupted(story: Coroutine[Any, Any, None]) -> None:
+    """Run the story to its end, or until this task is cancelled, as Ctrl-C does: then cancel it until it has ended.
+
+    Once is not enough: the clients of broker and store now and then take a cancellation for an answer and go on.
+    """
+    telling = asyncio.create_task(story)
+    try:
+        await asyncio.wait([telling])
+    except asyncio.CancelledError:
+        while not telling.done():
+            telling.cancel()
+            await asyncio.wait([telling], timeout=_CANCEL_EVERY)
+        raise
+    telling.result()
 
 
 def _start(start: Callable[[Say], dict[str, str]], view: DemoView) -> dict[str, str]:
