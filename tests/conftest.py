@@ -1,6 +1,7 @@
 """The real servers that tests run against: those of the environment, else private ones for this run."""
 
 import os
+import signal
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -18,6 +19,10 @@ from infra.local.rabbitmq import PrivateRabbitMQ
 from infra.local.server import Command
 from infra.supplier.simulator import SupplierSimulator
 from tests.support.system import System, running_system
+
+# A shell starts what it puts in the background with Ctrl-C ignored, and so would be every program under test.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 MANAGEMENT_VARIABLE = "LOGISTICS_TEST_MANAGEMENT_URL"
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import bson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pamqp import decode, encode
 
@@ -57,7 +57,13 @@ def after(
     return state.headers_after(outcome, now=NOW, body=b"{}", order_id=order_id)
 
 
+@pytest.mark.parametrize("name", ["x-death-note", "x-deaths", "x-delivery-count-of-mine", "x-acquired-counts"])
+def test_a_header_that_only_begins_like_one_of_the_broker_s_stays_the_publisher_s(name: str) -> None:
+    assert state_of({name: "mine"}).foreign == {name: "mine"}
+
+
 @given(deliveries, st.none() | order_ids)
+@example(Delivery(b"", {"x-first-death-": ""}), None)  # the broker's prefixes are kept for what it may note one day
 def test_whatever_the_headers_hold_the_state_makes_sense(delivery: Delivery, order_id: str | None) -> None:
     state = MessageState.read(delivery, order_id=order_id)
     assert 0 <= state.attempt <= 1_000_000
@@ -65,7 +71,8 @@ def test_whatever_the_headers_hold_the_state_makes_sense(delivery: Delivery, ord
     assert 0 < len(state.trace.trace_id) <= 128
     assert 0 < len(state.origin_message_id) <= 255
     assert set(state.ignored) <= set(OWN_HEADERS)
-    assert set(state.foreign) == set(delivery.headers) - set(OWN_HEADERS) - set(BROKER_HEADERS)
+    theirs = {name for name in delivery.headers if name.startswith(("x-first-death-", "x-last-death-"))}
+    assert set(state.foreign) == set(delivery.headers) - set(OWN_HEADERS) - set(BROKER_HEADERS) - theirs
     for moment in (state.first_failed_at, state.not_before):
         assert moment is None or datetime.fromtimestamp(moment / 1000, UTC).year <= 9999
     for identifier in (state.dead_letter_id, state.replay_id):

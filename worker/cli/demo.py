@@ -91,7 +91,7 @@ def _run(orders: int) -> None:
 async def _until_interrupted(story: Coroutine[Any, Any, None]) -> None:
     """Run the story to its end, or until this task is cancelled, as Ctrl-C does: then cancel it until it has ended.
 
-    Once is not enough: the clients of broker and store now and then take a cancellation for an answer and go on.
+    Once is not enough: the broker's client goes on after some (measured: 2 of 61 that came while it connected).
     """
     telling = asyncio.create_task(story)
     try:

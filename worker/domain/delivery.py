@@ -13,7 +13,8 @@ from worker.domain.shipment import describe_error
 from worker.domain.trace import TraceContext, is_valid_trace_id
 
 # The broker's own notes. A copied x-death makes RabbitMQ 3.10 drop the message as a cycle.
-_BROKER_HEADERS = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
+_BROKER_HEADERS = frozenset({"x-death", "x-delivery-count", "x-acquired-count"})
+_BROKER_PREFIXES = ("x-first-death-", "x-last-death-")
 _DEAD_LETTER_NAMESPACE = uuid.UUID("0c8f4c55-9f5e-5a8b-8f0b-6d4e1f1f2d11")
 
 
@@ -201,4 +202,4 @@ _OWN_HEADERS = frozenset(
 
 def is_foreign(name: str) -> bool:
     """Whether a header is the publisher's, neither the worker's own nor the broker's."""
-    return name not in _OWN_HEADERS and not name.startswith(_BROKER_HEADERS)
+    return name not in _OWN_HEADERS and name not in _BROKER_HEADERS and not name.startswith(_BROKER_PREFIXES)
