@@ -50,6 +50,7 @@ def left_over() -> list[int]:
 def servers(tmp_path_factory: pytest.TempPathFactory, left_over: list[int]) -> Iterator[LocalServers]:
     ours = LocalServers(tmp_path_factory.mktemp("servers with a space"))
     ours.mongod.launch(detached=True)
+    soon(lambda: processes_of(ours.data_dir) != [])  # it exists at once, and has its arguments a moment later
     left_over += processes_of(ours.data_dir)
     ours.start()
     yield ours
