@@ -9,7 +9,7 @@ PYTHON := $(VENV)/bin/python
 LOGISTICS := $(VENV)/bin/logistics
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install install-servers demo up down test unit chaos fuzz check audit format clean
+.PHONY: help install install-servers install-test-tools demo up down test unit chaos fuzz check audit format clean
 
 help: ## List these commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ up: install install-servers ## Start the same stack and leave it running, to pla
 down: install ## Stop what `make up` started
 	@$(LOGISTICS) demo down
 
-test: install install-servers check ## Run every check and every tier of tests, on real servers
+test: install install-test-tools check ## Run every check and every tier of tests, on real servers
 	$(PYTHON) -m pytest -m "alone and not long" --durations 5
 	$(PYTHON) -m pytest -m "not alone and not long" --numprocesses 3 --dist loadfile --durations 25
 
@@ -58,11 +58,14 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@infra/local/install.sh venv
 	@echo "install: making $(VENV) with pinned packages (about half a minute)"
 	@$(PYTHON3) -m venv $(VENV)
-	@$(PYTHON) -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[dev,local]'
+	@$(PYTHON) -m pip install -qq --disable-pip-version-check --constraint constraints.txt --editable '.[console,dev,local,otel]'
 	@touch $(INSTALLED)
 
 install-servers: ## Install RabbitMQ and libcurl from the distribution, for demo and tests (root or sudo)
 	@infra/local/install.sh
+
+install-test-tools: ## The same, and what else the tests need: Chromium and Prometheus
+	@infra/local/install.sh tests
 
 clean: down ## Stop the stack and remove everything that was made here
 	rm -rf $(VENV) .audit .logistics .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info build

@@ -1,12 +1,13 @@
 #!/bin/sh
 # Installs what the private servers for demo and tests need from the system: RabbitMQ, the libcurl that mongod is
-# linked to, openssl for the tests' certificates, and Python's venv where Debian leaves it out. Starts nothing and leaves nothing switched on.
+# linked to, and Python's venv where Debian leaves it out; for `tests` also openssl for their certificates, a browser for
+# the pages, and Prometheus for the alert rules. Starts nothing and leaves nothing switched on.
 # Safe to run again: what is there is left alone.
 set -eu
 
 POLICY=/usr/sbin/policy-rc.d
 SUDO=
-WANTED=${1:-servers} # or: venv, for Python's venv alone
+WANTED=${1:-servers} # or: venv, for Python's venv alone; tests, for what the tests need on top
 
 say() { printf 'install-servers: %s\n' "$*"; }
 fail() { say "$@" >&2; exit 1; }
@@ -22,10 +23,13 @@ has_venv() { "${PYTHON3:-python3}" -I -S -c 'import ensurepip, venv' 2>/dev/null
 
 missing_packages() {
     has_venv || echo python3-venv
-    [ "$WANTED" = servers ] || return 0
+    [ "$WANTED" != venv ] || return 0
     has_rabbitmq || echo rabbitmq-server
     has_libcurl || echo libcurl4
+    [ "$WANTED" = tests ] || return 0
     command -v openssl >/dev/null || echo openssl
+    command -v chromium >/dev/null || echo chromium
+    command -v promtool >/dev/null || echo prometheus
 }
 
 # Runs as root; what a command prints is shown only when it fails.
@@ -58,14 +62,14 @@ forbid_service_starts() {
     $SUDO chmod 755 "$POLICY"
 }
 
-# Called only for a RabbitMQ that this run installed: one that was there before stays as its owner wants it.
+# Called only for what this run installed: a server that was there before stays as its owner wants it.
 # epmd is Erlang's name service; its socket would listen on every boot.
-switch_off_system_node() {
+switch_off() {
     command -v systemctl >/dev/null || return 0
-    say "switching the system's own RabbitMQ service off"
+    say "switching the system's own service off: $1"
     now=
     [ ! -d /run/systemd/system ] || now=--now
-    for unit in rabbitmq-server.service epmd.socket epmd.service; do
+    for unit; do
         [ ! -e "/lib/systemd/system/$unit" ] || as_root systemctl disable $now "$unit"
     done
 }
@@ -91,6 +95,7 @@ esac
 forbid_service_starts
 say "installing$(printf ' %s' $missing)"
 apt install -y --no-install-recommends $missing || fail "apt-get install failed: see the lines above"
-case $missing in *rabbitmq-server*) switch_off_system_node ;; esac
+case $missing in *rabbitmq-server*) switch_off rabbitmq-server.service epmd.socket epmd.service ;; esac
+case $missing in *prometheus*) switch_off prometheus.service ;; esac
 [ -z "$(missing_packages)" ] || fail "apt-get went through, but still missing:$(printf ' %s' $(missing_packages))"
 say "done"

@@ -86,6 +86,12 @@ class MongoShipments:
         document = await self._reads.get(shipment_id)
         return None if document is None else _shipment_from(document)
 
+    async def with_trace(self, trace_id: str, *, limit: int) -> list[Shipment]:
+        """Return the shipments with this trace ID, oldest first."""
+        with store_errors():
+            cursor = self._collection.find({"trace_id": {"$eq": trace_id}}).sort("created_at", 1).limit(limit)
+            return [_shipment_from(document) async for document in cursor]
+
     async def status_of(self, shipment_id: str) -> ShipmentStatus | None:
         """Return the stored shipment's status."""
         document = await self._statuses.get(shipment_id)

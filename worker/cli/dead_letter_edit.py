@@ -11,7 +11,6 @@ import click
 
 from infra.mongodb.audit_log import MongoAuditLog
 from infra.rabbitmq.replay_publisher import ReplayPublisher
-from infra.rabbitmq.topology import ORDERS_EXCHANGE, PLACED_KEY
 from infra.telemetry.logs import setup_logging
 from worker.cli import dead_letter_edit_views as views
 from worker.cli.dead_letter_filters import Duration, Utf8Text
@@ -21,14 +20,12 @@ from worker.cli.dead_letter_views import console
 from worker.cli.output import print_json
 from worker.cli.why import checked_why, why_option
 from worker.domain.audit import Audit
-from worker.domain.dead_letter import DeadLetterRecord, LetterKind
-from worker.domain.delivery_notice import parse_notice
+from worker.domain.dead_letter import DeadLetterRecord
 from worker.domain.edit import Edit, EditReport, EditResult
 from worker.domain.editing import Editing
 from worker.domain.errors import StoreUnavailableError
 from worker.domain.letter_story import ReplayEnd, ReplayStory
-from worker.domain.order import parse_order
-from worker.domain.replay import Origin
+from worker.services import editing_on
 from worker.settings import Settings, load_settings
 
 _POLL = 0.5
@@ -160,24 +157,17 @@ class _EditCommand:
         publisher = ReplayPublisher(self._settings.required("amqp_url"), name="logistics edit")
         async with open_store(self._settings) as store:
             letters = letters_of(store)
-            editing = Editing(
-                dead_letters=letters.dead_letters,
-                edits=letters.edits,
-                publisher=publisher,
-                audit=Audit(MongoAuditLog(store)),
-                default_origin=Origin(ORDERS_EXCHANGE, PLACED_KEY),
-                check={LetterKind.ORDER: self._order_id, LetterKind.DELIVERED: self._notice_order_id},
+            editing = editing_on(
+                letters.dead_letters,
+                letters.edits,
+                publisher,
+                Audit(MongoAuditLog(store)),
+                max_body_bytes=self._settings.max_body_bytes,
             )
             try:
                 yield letters, editing, publisher
             finally:
                 await publisher.close()
-
-    def _order_id(self, body: bytes) -> str:
-        return parse_order(body, max_bytes=self._settings.max_body_bytes).order_id
-
-    def _notice_order_id(self, body: bytes) -> str | None:
-        return parse_notice(body, max_bytes=self._settings.max_body_bytes).order_id
 
 
 async def _outcome(editing: Editing, letter_id: str, replay_id: str, *, seconds: float) -> ReplayStory | None:
