@@ -1,7 +1,7 @@
 """Tasks that run beside a worker's consumers."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,19 @@ from worker.domain.log import StructuredLogger
 _RESTART_PAUSE = 2.0
 
 _log = StructuredLogger("logistics.worker")
+
+
+async def end(tasks: Collection[asyncio.Task[None]], *, again_after: float = 5.0) -> None:
+    """Cancel tasks until they have ended, however that was.
+
+    Once is not enough: RabbitMQ's client goes on after some cancellations (measured: 2 of 61 that came while it
+    connected). again_after: seconds; cancelling a task that is cleaning up would cut that short.
+    """
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=again_after)
 
 
 @dataclass(slots=True)
@@ -24,9 +37,7 @@ class Background:
 
     async def stop(self) -> None:
         """Cancel everything and wait for its end."""
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await end(self.tasks)
 
     @staticmethod
     async def _keep_running(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

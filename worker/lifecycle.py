@@ -11,7 +11,7 @@ from typing import Any
 
 from infra.rabbitmq.topology import WORK_QUEUE
 from infra.telemetry.health import HealthServer
-from worker.background import Background
+from worker.background import Background, end
 from worker.bootstrap import Worker, program_version
 from worker.domain.errors import BrokerUnavailableError, ConfigurationError, StoreUnavailableError
 from worker.domain.log import StructuredLogger
@@ -75,9 +75,7 @@ async def _drain(worker: Worker, consuming: list[asyncio.Task[None]]) -> None:
     )
     if consuming:
         _, unfinished = await asyncio.wait(consuming, timeout=5.0)
-        for task in unfinished:
-            task.cancel()
-        await asyncio.wait(consuming)
+        await end(unfinished)
     seconds = round(time.monotonic() - started, 2)
     if all(finished):
         _log.info("worker.drained", seconds=seconds)

@@ -1,6 +1,7 @@
 """The supplier's address, its secrets apart: what is in no URL cannot be printed with one."""
 
 import base64
+import json
 import ssl
 from dataclasses import dataclass, field
 
@@ -36,14 +37,22 @@ class SupplierAddress:
         if user or password:
             token = base64.b64encode(f"{user}:{password}".encode()).decode()
             headers = {"Authorization": f"Basic {token}"}
-            secrets = tuple(secret for secret in (token, password, address.raw_password) if secret)
+            # A token often stands where the user does, without a password.
+            secrets = _spellings(token, password or user, address.raw_password or address.raw_user or "")
         return cls(address.with_user(None), headers, _context(address, files), secrets)
 
     def scrubbed(self, text: str) -> str:
-        """Return a text without our password: an error page may repeat the whole request."""
+        """Return a text without our password or token: an error page may repeat the whole request."""
         for secret in self.secrets:
             text = text.replace(secret, "***")
         return text
+
+
+def _spellings(*secrets: str) -> tuple[str, ...]:
+    """Return the secrets as a text or a JSON document may spell them, the longest first."""
+    escaped = [json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for secret in secrets for ascii_only in (True, False)]
+    slashed = [spelling.replace("/", "\\/") for spelling in escaped]  # some encoders escape it, too
+    return tuple(sorted({*secrets, *escaped, *slashed} - {""}, key=len, reverse=True))
 
 
 def _url(text: str) -> URL:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
+from yarl import URL
 
 from infra.supplier.address import SupplierAddress
 from infra.supplier.breaker import CircuitBreaker
@@ -126,3 +127,14 @@ async def answering(template: bytes) -> AsyncIterator[tuple[int, list[bytes]]]:
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1], requests
+
+
+def test_a_token_in_the_place_of_the_user_is_scrubbed() -> None:
+    address = SupplierAddress.read("https://tok%2Fen-7@supplier.test/")
+    assert address.scrubbed('{"token": "tok/en-7", "raw": "tok%2Fen-7"}') == '{"token": "***", "raw": "***"}'
+
+
+@pytest.mark.parametrize("spelling", ['p"ß/\\w', r"p\"ß/\\w", r"p\"\u00df/\\w", r"p\"ß\/\\w", r"p\"\u00df\/\\w"])
+def test_a_password_is_scrubbed_as_json_spells_it_too(spelling: str) -> None:
+    address = SupplierAddress.read(str(URL("https://supplier.test/").with_user("us").with_password('p"ß/\\w')))
+    assert address.scrubbed(f"before {spelling} after") == "before *** after"

@@ -12,6 +12,7 @@ import click
 
 from infra.local.errors import LocalServerError
 from infra.local.parent import end_with_parent
+from worker.background import end
 from worker.demo.stack import Say, Stack
 from worker.demo.story import SETTINGS, Story
 from worker.demo.view import DemoView
@@ -89,17 +90,12 @@ def _run(orders: int) -> None:
 
 
 async def _until_interrupted(story: Coroutine[Any, Any, None]) -> None:
-    """Run the story to its end, or until this task is cancelled, as Ctrl-C does: then cancel it until it has ended.
-
-    Once is not enough: the broker's client goes on after some (measured: 2 of 61 that came while it connected).
-    """
+    """Run the story to its end, or until this task is cancelled, as Ctrl-C does."""
     telling = asyncio.create_task(story)
     try:
         await asyncio.wait([telling])
     except asyncio.CancelledError:
-        while not telling.done():
-            telling.cancel()
-            await asyncio.wait([telling], timeout=_CANCEL_EVERY)
+        await end([telling], again_after=_CANCEL_EVERY)
         raise
     telling.result()
 
