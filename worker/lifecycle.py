@@ -6,18 +6,15 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any
 
-from infra.rabbitmq.topology import WORK_QUEUE
 from infra.telemetry.health import HealthServer
 from worker.background import Background, end
 from worker.bootstrap import Worker, program_version
 from worker.domain.errors import BrokerUnavailableError, ConfigurationError, StoreUnavailableError
 from worker.domain.log import StructuredLogger
+from worker.reporting import keep_reporting
 
 _DEFAULT_HEALTH = ("127.0.0.1", 8081)
-_REPORT_EVERY = 2.0
 _SWEEP_EVERY = 30.0
 _TIDY_EVERY = 600.0
 _STORE_CLOSE_TIMEOUT = 2.0
@@ -46,7 +43,7 @@ async def run_worker(worker: Worker) -> None:
     background = Background()
     try:
         background.start(worker.intake.run)
-        background.start(lambda: _report(worker, f"http://{host}:{port}"))
+        background.start(lambda: keep_reporting(worker, health=f"http://{host}:{port}"))
         if worker.files_dead_letters:
             background.start(lambda: _sweep(worker))
             background.start(lambda: _tidy(worker))
@@ -101,55 +98,6 @@ async def _close_store(worker: Worker) -> None:
     closing = threading.Thread(target=worker.store.close, daemon=True)
     closing.start()
     await asyncio.to_thread(closing.join, _STORE_CLOSE_TIMEOUT)
-
-
-async def _report(worker: Worker, health: str) -> None:
-    """Tell the store every few seconds how this worker is, for `logistics status`."""
-    started_at = datetime.now(UTC)
-    try:
-        while True:
-            await _look_at_backlog(worker)
-            try:
-                await worker.reports.report(
-                    worker.name, _self_portrait(worker, health, started_at), now=datetime.now(UTC)
-                )
-            except StoreUnavailableError as error:
-                _log.debug("report.failed", error=str(error))
-            await asyncio.sleep(_REPORT_EVERY)
-    finally:
-        try:
-            async with asyncio.timeout(2.0):
-                portrait = _self_portrait(worker, health, started_at)
-                await worker.reports.report(worker.name, {**portrait, "stopped": True}, now=datetime.now(UTC))
-        except (StoreUnavailableError, TimeoutError) as error:
-            _log.debug("report.not_withdrawn", error=str(error))
-
-
-async def _look_at_backlog(worker: Worker) -> None:
-    try:
-        depths = await worker.depths.read([WORK_QUEUE])
-    except BrokerUnavailableError as error:
-        _log.debug("depths.failed", error=str(error))
-    else:
-        worker.backlog.seen(depths[WORK_QUEUE], now=datetime.now(UTC))
-
-
-def _self_portrait(worker: Worker, health: str, started_at: datetime) -> dict[str, Any]:
-    return {
-        "version": program_version(),
-        "pid": os.getpid(),
-        "health": health,
-        "started_at": started_at,
-        "circuit": str(worker.circuit.state),
-        "circuit_retry_after": round(worker.circuit.retry_after, 3),
-        "last_failure": worker.circuit.last_failure,
-        "intake_limit": worker.intake.limit,
-        "in_flight": {subscriber.queue: subscriber.in_flight for subscriber in worker.subscribers},
-        "runs_replays": worker.runs_replays,
-        "connected": all(subscriber.is_connected for subscriber in worker.subscribers),
-        "waiting_since": worker.backlog.waiting_since,
-        "oldest_in_flight": worker.backlog.oldest_in_flight,
-    }
 
 
 async def _sweep(worker: Worker) -> None:

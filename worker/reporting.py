@@ -1,0 +1,64 @@
+"""What a worker says of itself to the store every few seconds, for `logistics status` and the console."""
+
+import asyncio
+import os
+from datetime import UTC, datetime
+from typing import Any
+
+from infra.rabbitmq.topology import WORK_QUEUE
+from worker.bootstrap import Worker, program_version
+from worker.domain.errors import BrokerUnavailableError, StoreUnavailableError
+from worker.domain.log import StructuredLogger
+
+_REPORT_EVERY = 2.0
+
+_log = StructuredLogger("logistics.worker")
+
+
+async def keep_reporting(worker: Worker, *, health: str) -> None:
+    """Report until cancelled, then say once more that the worker has stopped. `health`: where its health answers."""
+    started_at = datetime.now(UTC)
+    try:
+        while True:
+            await _look_at_backlog(worker)
+            try:
+                await worker.reports.report(
+                    worker.name, _self_portrait(worker, health, started_at), now=datetime.now(UTC)
+                )
+            except StoreUnavailableError as error:
+                _log.debug("report.failed", error=str(error))
+            await asyncio.sleep(_REPORT_EVERY)
+    finally:
+        try:
+            async with asyncio.timeout(2.0):
+                portrait = _self_portrait(worker, health, started_at)
+                await worker.reports.report(worker.name, {**portrait, "stopped": True}, now=datetime.now(UTC))
+        except (StoreUnavailableError, TimeoutError) as error:
+            _log.debug("report.not_withdrawn", error=str(error))
+
+
+async def _look_at_backlog(worker: Worker) -> None:
+    try:
+        depths = await worker.depths.read([WORK_QUEUE])
+    except BrokerUnavailableError as error:
+        _log.debug("depths.failed", error=str(error))
+    else:
+        worker.backlog.seen(depths[WORK_QUEUE], now=datetime.now(UTC))
+
+
+def _self_portrait(worker: Worker, health: str, started_at: datetime) -> dict[str, Any]:
+    return {
+        "version": program_version(),
+        "pid": os.getpid(),
+        "health": health,
+        "started_at": started_at,
+        "circuit": str(worker.circuit.state),
+        "circuit_retry_after": round(worker.circuit.retry_after, 3),
+        "last_failure": worker.circuit.last_failure,
+        "intake_limit": worker.intake.limit,
+        "in_flight": {subscriber.queue: subscriber.in_flight for subscriber in worker.subscribers},
+        "runs_replays": worker.runs_replays,
+        "connected": all(subscriber.is_connected for subscriber in worker.subscribers),
+        "waiting_since": worker.backlog.waiting_since,
+        "oldest_in_flight": worker.backlog.oldest_in_flight,
+    }
