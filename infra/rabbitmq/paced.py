@@ -36,6 +36,11 @@ class BytesInHand:
         self._room = asyncio.Event()
         self._room.set()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more is read for now, the broker's answers included: they come in line with deliveries."""
+        return not self._room.is_set()
+
     def take(self, size: int) -> None:
         """Count a body that has come."""
         self._bytes += size

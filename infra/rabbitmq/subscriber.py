@@ -166,6 +166,9 @@ class Subscriber:
             self._wake.clear()
             if self._stopping and not self._tasks and not consumer.is_on_queue:
                 return
+            if self._in_hand.is_full:  # asked anything now, the broker would seem not to answer
+                await self._sleep(_TICK)
+                continue
             if consumer.prefetch != self._wanted:
                 await consumer.set_prefetch(self._wanted)
                 continue  # a stop that waited for this goes on at once, not a tick later
