@@ -12,6 +12,7 @@ from infra.mongodb.dead_letters import MongoDeadLetters
 from infra.mongodb.leftovers import MongoLeftovers
 from infra.mongodb.shipments import MongoShipments
 from infra.mongodb.store import MongoStore
+from infra.mongodb.worker_controls import MongoWorkerControls
 from infra.mongodb.workers import MongoWorkerReports
 from infra.rabbitmq.depths import QueueDepths
 from infra.rabbitmq.publisher import ConfirmedPublisher
@@ -29,6 +30,8 @@ from infra.supplier.breaker import CircuitBreaker, CircuitState
 from infra.supplier.client import HttpSupplier
 from infra.telemetry.metrics import WorkerMetrics
 from worker.backlog import Backlog
+from worker.controlling import Controlling
+from worker.domain.controls import MAX_PREFETCH
 from worker.domain.core import LogisticsCore
 from worker.domain.delivery import Delivery
 from worker.domain.delivery_core import DeliveryCore
@@ -80,10 +83,13 @@ class Worker:
             settings.required("supplier_url"),
             circuit=self.circuit,
             timeout=settings.supplier_timeout,
-            connections=settings.prefetch,
+            connections=MAX_PREFETCH,  # the intake keeps to the prefetch, which can be changed by hand
             tls=settings.supplier_tls,
         )
-        self.intake = Intake(prefetch=settings.prefetch, circuit=self.circuit, prepare_store=self.store.prepare)
+        self.intake = Intake(prefetch=settings.prefetch, circuit=self.circuit, prepare_store=self._prepare_store)
+        self.controlling = Controlling(
+            controls=MongoWorkerControls(self.store), name=self.name, intake=self.intake, prefetch=settings.prefetch
+        )
         self.filing = DeadLetterFiling(
             dead_letters=self._dead_letters,
             repository=self._shipments,
@@ -93,7 +99,10 @@ class Worker:
         self.backlog = Backlog()
         self.subscribers: list[Subscriber] = []
         self.metrics = WorkerMetrics(
-            version=program_version(), circuit_state=lambda: str(self.circuit.state), in_flight=self._in_flight
+            version=program_version(),
+            circuit_state=lambda: str(self.circuit.state),
+            in_flight=self._in_flight,
+            paused=lambda: self.controlling.is_paused,
         )
         self.replaying = Replaying(
             store=self.store, amqp_url=self._amqp_url, name=self.name, store_timeout=settings.store_timeout
@@ -107,6 +116,11 @@ class Worker:
             self.intake.steer_other(self._subscribe_dead_letters().set_intake_limit, prefetch=at_once)
         if DELIVERED in consumers:
             self.intake.steer_other(self._subscribe_delivered().set_intake_limit, prefetch=settings.prefetch)
+
+    async def _prepare_store(self) -> None:
+        """Return when the store can be worked with and what is wished of this worker is carried out."""
+        await self.store.prepare()
+        await self.controlling.refresh()
 
     def _subscribe_orders(self) -> Subscriber:
         policy = self.settings.retry_policy

@@ -1,16 +1,17 @@
 """What the workers say of themselves, as the replay jobs need it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from infra.mongodb.workers import MongoWorkerReports
 from infra.rabbitmq.topology import WORK_QUEUE
+from worker.domain.control_ports import SeenWorker
 from worker.domain.core import utc_now
 from worker.overview_picture import WorkerView, worker_views
 
 
 class Fleet:
-    """The workers that live, by their reports (`ICircuits`)."""
+    """The workers, by their reports (`ICircuits`, `IWorkers`)."""
 
     def __init__(self, reports: MongoWorkerReports, *, clock: Callable[[], datetime] = utc_now) -> None:
         self._reports = reports
@@ -30,6 +31,21 @@ class Fleet:
     async def runs_replays(self) -> bool:
         """Return whether a worker lives that moves replay jobs on."""
         return any(worker.runs_replays for worker in await self._live())
+
+    async def taking_orders(self) -> Sequence[SeenWorker]:
+        """Return the workers that take orders and were heard of within the last hour."""
+        reports = await self._reports.all()
+        live = {view.name for view in worker_views(reports, now=self._clock()) if not view.lost}
+        return [
+            SeenWorker(
+                name=report["name"],
+                is_live=report["name"] in live,
+                has_stopped=bool(report.get("stopped")),
+                carried_out=report.get("control", {}).get("revision", 0),
+            )
+            for report in reports
+            if WORK_QUEUE in report.get("in_flight", {})
+        ]
 
     async def _live(self) -> list[WorkerView]:
         reports = await self._reports.all()

@@ -1,4 +1,4 @@
-"""How many orders to take at once: none while the store is down or the circuit open, then few, then all."""
+"""How many orders to take at once: none while store, circuit or an operator say so, then few, then all."""
 
 import asyncio
 import time
@@ -35,6 +35,7 @@ class Intake:
 
     Store down, or not seen yet: 0 everywhere until it answers. Circuit open: 0 for orders until it may be tried, then
     1, the probe. Circuit closed again: doubling from 1, so that a backlog does not burst onto a supplier just back.
+    Paused by hand: 0 for orders, and doubling from 1 afterwards, too.
     """
 
     def __init__(self, *, prefetch: int, circuit: ICircuit, prepare_store: Callable[[], Awaitable[None]]) -> None:
@@ -45,6 +46,7 @@ class Intake:
         self._orders: Callable[[int], None] = lambda _: None
         self._others: list[tuple[Callable[[int], None], int]] = []
         self._limit = prefetch
+        self._paused = False
         self._store_down = True  # until it has answered once
         self._wake = asyncio.Event()
 
@@ -65,6 +67,15 @@ class Intake:
     def steer_other(self, set_limit: Callable[[int], None], *, prefetch: int) -> None:
         """Steer another subscriber, by the store alone: to this prefetch, or 0."""
         self._others.append((set_limit, prefetch))
+
+    def steer_by_hand(self, *, paused: bool, prefetch: int) -> None:
+        """Take no orders while paused, else at most so many at once; from now on."""
+        if (paused, prefetch) == (self._paused, self._prefetch):
+            return
+        self._paused, self._prefetch = paused, prefetch
+        self._limit = 0 if paused else min(self._limit, prefetch)
+        self._apply()
+        self._wake.set()
 
     def circuit_changed(self) -> None:
         """Look at the circuit again, now."""
@@ -91,6 +102,9 @@ class Intake:
     def _next_step(self) -> float | None:
         """Move the order limit one step towards what the circuit allows; return when to look again, None for never."""
         state, before = self._circuit.state, self._limit
+        if self._paused:
+            self._limit = 0
+            return None
         if state == "open":
             wait = self._circuit.retry_after
             self._limit = 0 if wait > 0 else 1

@@ -43,6 +43,7 @@ async def run_worker(worker: Worker) -> None:
     background = Background()
     try:
         background.start(worker.intake.run)
+        background.start(worker.controlling.run)
         background.start(lambda: keep_reporting(worker, health=f"http://{host}:{port}"))
         if worker.files_dead_letters:
             background.start(lambda: _sweep(worker))

@@ -9,6 +9,7 @@ from infra.mongodb.dead_letters import MongoDeadLetters
 from infra.mongodb.replay_jobs import MongoReplayJobs
 from infra.mongodb.shipments import MongoShipments
 from infra.mongodb.store import MongoStore
+from infra.mongodb.worker_controls import MongoWorkerControls
 from infra.mongodb.workers import MongoWorkerReports
 from infra.rabbitmq.depths import QueueDepths
 from infra.rabbitmq.topology import SHIPMENTS_RETRY_EXCHANGE, retry_queue
@@ -33,6 +34,7 @@ class OverviewService:
         shipments: MongoShipments,
         dead_letters: MongoDeadLetters,
         jobs: MongoReplayJobs,
+        controls: MongoWorkerControls,
         delays: Sequence[str],
     ) -> None:
         """`delays`: the labels of the delay queues."""
@@ -41,6 +43,7 @@ class OverviewService:
         self._shipments = shipments
         self._dead_letters = dead_letters
         self._jobs = jobs
+        self._controls = controls
         self._delays = delays
         self._one_at_a_time = asyncio.Lock()
 
@@ -68,18 +71,19 @@ class OverviewService:
         open_ones = Selection(state=DeadLetterState.OPEN)
         try:
             async with asyncio.timeout(_PATIENCE):
-                reports, shipments, reasons, states, replay = await asyncio.gather(
+                reports, shipments, reasons, states, replay, wishes = await asyncio.gather(
                     self._reports.all(),
                     self._shipments.count_by_status(),
                     self._dead_letters.count_by("reason", open_ones),
                     self._dead_letters.count_by("state", Selection()),
                     self._look_at_replay(),
+                    self._controls.read(),
                 )
         except StoreUnavailableError as error:
             return str(error)
         except TimeoutError:
             return f"MongoDB did not answer within {_PATIENCE:g} s"
-        return StoreLook(reports, shipments, reasons, states, replay)
+        return StoreLook(reports, shipments, reasons, states, replay, wishes)
 
     async def _look_at_replay(self) -> ReplayView | None:
         for job in await self._jobs.latest(limit=1):
@@ -104,6 +108,7 @@ async def open_overview(settings: Settings) -> AsyncIterator[OverviewService]:
             shipments=MongoShipments(store),
             dead_letters=MongoDeadLetters(store),
             jobs=MongoReplayJobs(store),
+            controls=MongoWorkerControls(store),
             delays=[delay.label for delay in settings.retry_delays],
         )
     finally:

@@ -14,6 +14,7 @@ from infra.rabbitmq.topology import (
     WORK_QUEUE,
     retry_queue,
 )
+from worker.domain.controls import NO_WISHES, Wishes
 
 BROKER, STORE = "RabbitMQ", "MongoDB"
 LOST_AFTER = 15.0
@@ -60,6 +61,12 @@ class WorkerView:
     in_flight: Mapping[str, int]
     health: str | None
     runs_replays: bool = False
+    paused: bool = False
+    """Taking orders is paused by hand."""
+    prefetch: int | None = None
+    """Orders at once when nothing else limits it."""
+    control_revision: int = 0
+    """Of the wishes that it has carried out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +102,7 @@ class StoreLook:
     open_by_reason: Mapping[str, int]
     by_state: Mapping[str, int]
     replay: ReplayView | None = None
+    wishes: Wishes = NO_WISHES
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +124,8 @@ class Overview:
     oldest_waiting: OldestWaiting
     unreachable: Mapping[str, str]
     replay_job: ReplayView | None = None
+    control: Wishes | None = None
+    """What is wished of the workers by hand."""
 
 
 def assemble(broker: Looks | str, store: StoreLook | str, *, delays: Sequence[str], now: datetime) -> Overview:
@@ -134,6 +144,7 @@ def assemble(broker: Looks | str, store: StoreLook | str, *, delays: Sequence[st
         dead_letters=seen.by_state if seen else None,
         oldest_waiting=oldest_waiting(looks, seen.reports if seen else None, now=now),
         replay_job=seen.replay if seen else None,
+        control=seen.wishes if seen else None,
         unreachable={name: part for name, part in ((BROKER, broker), (STORE, store)) if isinstance(part, str)},
     )
 
@@ -193,7 +204,7 @@ def _queue_view(name: str, looks: Looks | None, workers: Sequence[WorkerView] | 
 
 
 def _worker_view(report: Mapping[str, Any], now: datetime) -> WorkerView:
-    seen_at, started_at = report["seen_at"], report.get("started_at")
+    seen_at, started_at, control = report["seen_at"], report.get("started_at"), report.get("control", {})
     seen_ago = max((now - seen_at).total_seconds(), 0.0)
     return WorkerView(
         name=str(report["name"]),
@@ -210,6 +221,9 @@ def _worker_view(report: Mapping[str, Any], now: datetime) -> WorkerView:
         in_flight=dict(report.get("in_flight", {})),
         health=report.get("health"),
         runs_replays=bool(report.get("runs_replays")),
+        paused=bool(control.get("paused")),
+        prefetch=control.get("prefetch"),
+        control_revision=control.get("revision", 0),
     )
 
 

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from infra.rabbitmq.topology import RETRY_EXCHANGE, SHIPMENTS_RETRY_EXCHANGE, WORK_QUEUE, retry_queue
+from worker.control_words import held_back
+from worker.domain.controls import NO_WISHES
 from worker.domain.replay_job import JobState
 from worker.overview_picture import OldestWaiting, Overview, QueueView, ReplayView, WorkerView
 
@@ -18,6 +20,7 @@ def problems(overview: Overview) -> list[str]:
     sentences = [
         *overview.unreachable.values(),
         _missing_queues(overview),
+        *held_back(overview.control or NO_WISHES, order_takers(live), now=overview.taken_at),
         *(_no_consumer(queue, live) for queue in overview.queues),
         _open_circuits(live),
         _disconnected(live),
@@ -26,6 +29,11 @@ def problems(overview: Overview) -> list[str]:
         _open_letters(overview.open_dead_letters or {}),
     ]
     return [sentence for sentence in sentences if sentence]
+
+
+def order_takers(workers: Sequence[WorkerView]) -> list[WorkerView]:
+    """Return those of the workers that take orders."""
+    return [worker for worker in workers if WORK_QUEUE in worker.in_flight]
 
 
 def oldest_in_words(oldest: OldestWaiting) -> str:
@@ -88,13 +96,13 @@ def _no_consumer(queue: QueueView, live: Sequence[WorkerView]) -> str | None:
     if not workers:
         waiting = f": {counted(queue.ready, 'message')} waiting" if queue.ready else ""
         return f"no consumer on {queue.name}{waiting}; 'logistics worker' is one"
-    if queue.name == WORK_QUEUE and any(worker.circuit != "closed" for worker in workers):
-        return None  # paused on purpose, and the line about the circuit says so
+    if queue.name == WORK_QUEUE and all(worker.paused or worker.circuit != "closed" for worker in workers):
+        return None  # on purpose, and the line about the pause or the circuit says so
     return f"no consumer on {queue.name}, though {counted(len(workers), 'worker')} for it: connecting, or paused"
 
 
 def _open_circuits(live: Sequence[WorkerView]) -> str | None:
-    workers = [worker for worker in live if WORK_QUEUE in worker.in_flight]
+    workers = order_takers(live)
     not_closed = [worker for worker in workers if worker.circuit in {"open", "half_open"}]
     if not not_closed:
         return None

@@ -27,7 +27,7 @@ async def keep_reporting(worker: Worker, *, health: str) -> None:
                 )
             except StoreUnavailableError as error:
                 _log.debug("report.failed", error=str(error))
-            await asyncio.sleep(_REPORT_EVERY)
+            await worker.controlling.news(within=_REPORT_EVERY)
     finally:
         try:
             async with asyncio.timeout(2.0):
@@ -56,6 +56,7 @@ def _self_portrait(worker: Worker, health: str, started_at: datetime) -> dict[st
         "circuit_retry_after": round(worker.circuit.retry_after, 3),
         "last_failure": worker.circuit.last_failure,
         "intake_limit": worker.intake.limit,
+        "control": worker.controlling.carried_out,
         "in_flight": {subscriber.queue: subscriber.in_flight for subscriber in worker.subscribers},
         "runs_replays": worker.runs_replays,
         "connected": all(subscriber.is_connected for subscriber in worker.subscribers),

@@ -13,6 +13,7 @@ from infra.mongodb.replay_jobs import MongoReplayJobs
 from infra.mongodb.shipments import MongoShipments
 from infra.mongodb.store import MongoStore
 from infra.mongodb.triage import MongoTriage
+from infra.mongodb.worker_controls import MongoWorkerControls
 from infra.mongodb.workers import MongoWorkerReports
 from infra.rabbitmq.replay_publisher import ReplayPublisher
 from infra.rabbitmq.topology import ORDERS_EXCHANGE, PLACED_KEY
@@ -28,6 +29,7 @@ from worker.domain.order_story import OrderStories
 from worker.domain.replay import Origin
 from worker.domain.replay_jobs import ReplayJobs
 from worker.domain.triage import Triage
+from worker.domain.worker_controls import WorkerControls
 from worker.fleet import Fleet
 from worker.settings import Settings
 
@@ -47,6 +49,7 @@ class Services:
     items: MongoReplayItems
     audit_log: MongoAuditLog
     fleet: Fleet
+    controls: WorkerControls
 
 
 @asynccontextmanager
@@ -68,7 +71,7 @@ def services_on(store: MongoStore, publisher: ReplayPublisher, settings: Setting
     """Wire the services."""
     letters, shipments, edits = MongoDeadLetters(store), MongoShipments(store), MongoLetterVersions(store)
     audit_log, items = MongoAuditLog(store), MongoReplayItems(store)
-    audit = Audit(audit_log)
+    audit, fleet = Audit(audit_log), Fleet(MongoWorkerReports(store))
     return Services(
         letters=letters,
         views=LetterViews(dead_letters=letters, repository=shipments, edits=edits),
@@ -86,7 +89,8 @@ def services_on(store: MongoStore, publisher: ReplayPublisher, settings: Setting
         jobs=ReplayJobs(letters=letters, jobs=MongoReplayJobs(store), items=items, audit=audit),
         items=items,
         audit_log=audit_log,
-        fleet=Fleet(MongoWorkerReports(store)),
+        fleet=fleet,
+        controls=WorkerControls(controls=MongoWorkerControls(store), workers=fleet, audit=audit),
     )
 
 

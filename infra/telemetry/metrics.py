@@ -16,7 +16,14 @@ _CIRCUIT_STATES = ("closed", "half_open", "open")
 class WorkerMetrics:
     """Counts what a worker does. The names are listed in docs/runbook.md."""
 
-    def __init__(self, *, version: str, circuit_state: Callable[[], str], in_flight: Callable[[str], int]) -> None:
+    def __init__(
+        self,
+        *,
+        version: str,
+        circuit_state: Callable[[], str],
+        in_flight: Callable[[str], int],
+        paused: Callable[[], bool],
+    ) -> None:
         self._registry = CollectorRegistry()
         self._outcomes = Counter(
             "logistics_deliveries",
@@ -46,6 +53,9 @@ class WorkerMetrics:
         )
         for state in _CIRCUIT_STATES:
             circuit.labels(state).set_function(partial(_is, circuit_state, state))
+        Gauge("logistics_paused", "1 while taking orders is paused by hand.", registry=self._registry).set_function(
+            lambda: float(paused())
+        )
         Gauge("logistics_worker_info", "Always 1.", ["version"], registry=self._registry).labels(version).set(1)
 
     def watch(self, queue: str) -> Callable[[Delivery, Outcome, float], None]:

@@ -19,7 +19,13 @@ class Room:
         self.live: dict[str, str | None] = {"orders": None}
         self.ready: dict[str, str | None] = {"broker": None, "store": None}
         self.circuit = "closed"
-        self.metrics = WorkerMetrics(version="1.2.3", circuit_state=lambda: self.circuit, in_flight=lambda _: 7)
+        self.is_paused = False
+        self.metrics = WorkerMetrics(
+            version="1.2.3",
+            circuit_state=lambda: self.circuit,
+            in_flight=lambda _: 7,
+            paused=lambda: self.is_paused,
+        )
         self.server = HealthServer(live=lambda: self.live, ready=self._ready, metrics=self.metrics.render)
         self.port = 0
 
@@ -88,8 +94,11 @@ async def test_the_metrics_count_outcomes_by_queue_and_detail(room: Room) -> Non
         'logistics_circuit_state{state="open"} 1.0',
         'logistics_circuit_state{state="closed"} 0.0',
         'logistics_worker_info{version="1.2.3"} 1.0',
+        "logistics_paused 0.0",
     ):
         assert line in page.splitlines()
+    room.is_paused = True
+    assert "logistics_paused 1.0" in (await room.get("/metrics"))[1].splitlines()
 
 
 async def test_an_address_that_is_taken_is_named_with_what_to_do(room: Room) -> None:

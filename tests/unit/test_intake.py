@@ -229,3 +229,81 @@ def test_a_prefetch_of_one_is_probe_and_all() -> None:
 
     play(room, story)
     assert limits(room.orders) == [1, 0, 1]
+
+
+def test_paused_by_hand_no_orders_are_taken_and_everything_else_is() -> None:
+    room = Room(prefetch=10)
+
+    async def story() -> None:
+        room.intake.steer_by_hand(paused=True, prefetch=10)
+        assert (room.intake.limit, limits(room.orders)) == (0, [10, 0]), "at once"
+        await asyncio.sleep(60)
+        assert limits(room.orders) == [10, 0]
+        room.intake.steer_by_hand(paused=False, prefetch=10)
+        await asyncio.sleep(5)
+
+    play(room, story)
+    assert (limits(room.orders), limits(room.others)) == ([10, 0, 1, 2, 4, 8, 10], [10])
+
+
+def test_neither_a_circuit_that_closes_nor_a_store_that_comes_back_ends_a_pause() -> None:
+    room = Room()
+
+    async def story() -> None:
+        room.circuit_is("open", seconds=5)
+        await asyncio.sleep(1)
+        room.intake.steer_by_hand(paused=True, prefetch=10)
+        await asyncio.sleep(10)
+        room.circuit_is("closed")
+        room.store_is_up = False
+        room.intake.watch(AWAY)
+        await asyncio.sleep(5)
+        room.store_is_up = True
+        await asyncio.sleep(5)
+        assert (room.intake.limit, room.intake.store_is_down) == (0, False)
+
+    play(room, story)
+    assert limits(room.orders) == [10, 0]
+
+
+def test_resumed_while_the_circuit_is_open_one_probes_when_it_may() -> None:
+    room = Room()
+
+    async def story() -> None:
+        room.intake.steer_by_hand(paused=True, prefetch=10)
+        room.circuit_is("open", seconds=10)
+        await asyncio.sleep(1)
+        room.intake.steer_by_hand(paused=False, prefetch=10)
+        await asyncio.sleep(5)
+        assert limits(room.orders) == [10, 0]
+        await asyncio.sleep(5)
+
+    play(room, story)
+    assert limits(room.orders) == [10, 0, 1]
+
+
+def test_a_smaller_prefetch_counts_at_once_and_a_larger_one_is_doubled_up_to() -> None:
+    room = Room(prefetch=10)
+
+    async def story() -> None:
+        room.intake.steer_by_hand(paused=False, prefetch=3)
+        assert limits(room.orders) == [10, 3], "at once"
+        await asyncio.sleep(5)
+        room.intake.steer_by_hand(paused=False, prefetch=40)
+        await asyncio.sleep(5)
+
+    play(room, story)
+    assert (limits(room.orders), limits(room.others)) == ([10, 3, 6, 12, 24, 40], [10])
+
+
+def test_a_pause_wished_before_the_store_has_answered_keeps_even_the_first_order_away() -> None:
+    room = Room()
+    room.store_is_up = False
+
+    async def story() -> None:
+        room.intake.steer_by_hand(paused=True, prefetch=10)
+        room.store_is_up = True
+        await asyncio.sleep(10)
+
+    play(room, story)
+    assert (limits(room.orders), limits(room.others)) == ([0], [0, 10])

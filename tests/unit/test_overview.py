@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from infra.rabbitmq.depths import QueueLook
+from worker.domain.controls import NO_WISHES, ControlAction, Wish, Wishes
 from worker.overview_picture import Looks, Overview, ReplayView, StoreLook, assemble
 from worker.overview_words import circuit_in_words, oldest_in_words, problems, span
 
@@ -257,3 +258,73 @@ def test_a_replay_job_that_stopped_by_itself_is_named_and_one_under_way_is_no_pr
     seen = overview(store=the_store(a_report(), replay=under_way))
     assert problems(seen) == []
     assert seen.replay_job == under_way
+
+
+def wished(*said: tuple[ControlAction, str | None], since: datetime = NOW - timedelta(minutes=7)) -> Wishes:
+    wishes = NO_WISHES
+    for action, whom in said:
+        prefetch = 10 if action is ControlAction.PREFETCH else None
+        wish = Wish(action, None, "ann", "supplier migration", since, prefetch=prefetch)
+        names = whom.split() if whom else None
+        wishes = wishes.with_wish(wish, workers=names, known=["a", "b", "c", "d", "e"])
+    return wishes
+
+
+def told_of(wishes: Wishes, *reports: dict[str, Any]) -> list[str]:
+    carried_out = [{"control": {"revision": wishes.revision}, **report} for report in reports]
+    return problems(overview(store=the_store(*carried_out, wishes=wishes)))
+
+
+PAUSE, RESUME, PREFETCH = ControlAction.PAUSE, ControlAction.RESUME, ControlAction.PREFETCH
+
+
+def test_a_pause_of_the_fleet_is_told_even_where_no_worker_runs() -> None:
+    sentence = (
+        "taking orders is paused on all workers by ann since 11:53 UTC: supplier migration; "
+        "'logistics workers resume --all' ends it"
+    )
+    assert told_of(wished((PAUSE, None)), a_report("a"), a_report("b")) == [sentence]
+    assert told_of(wished((PAUSE, None))) == [sentence]
+    assert told_of(wished((PAUSE, None), (RESUME, None)), a_report("a")) == []
+
+
+def test_a_pause_of_some_names_them_and_one_from_another_day_tells_the_date() -> None:
+    wishes = wished((PAUSE, "a b c d e"), since=NOW - timedelta(days=1))
+    assert told_of(wishes, *(a_report(name) for name in "abcde")) == [
+        "taking orders is paused on a, b, c and 2 more by ann since 2026-02-28 12:00 UTC: supplier migration; "
+        "'logistics workers resume NAME' ends it"
+    ]
+
+
+def test_a_wish_for_a_worker_that_is_lost_or_takes_no_orders_holds_nothing_back() -> None:
+    gone, other = a_report("a", age=20), a_report("b", in_flight={"orders.dlq": 0})
+    assert told_of(wished((PAUSE, "a b")), gone, other)[0].startswith("1 worker lost")
+
+
+def test_a_pause_of_the_fleet_names_those_it_does_not_count_for() -> None:
+    [told] = told_of(wished((PAUSE, None), (RESUME, "b")), *(a_report(name) for name in "abc"))
+    assert told.startswith("taking orders is paused on all workers but b by ann")
+
+
+def test_a_pause_that_a_worker_has_not_carried_out_yet_names_it() -> None:
+    late, old = a_report("b", control={"revision": 0}), {**a_report("c"), "control": {}}
+    [told] = told_of(wished((PAUSE, None)), a_report("a"), late, old)
+    assert told.startswith("taking orders is paused on all workers (b, c: not yet) by ann")
+
+
+def test_another_prefetch_is_told_after_a_pause() -> None:
+    pause, prefetch = told_of(wished((PREFETCH, None), (PAUSE, "a")), a_report("a"))
+    assert pause.startswith("taking orders is paused on a by ann")
+    assert prefetch == (
+        "the prefetch is set to 10 on all workers by ann since 11:53 UTC: supplier migration; "
+        "'logistics workers prefetch default --all' ends it"
+    )
+
+
+def test_no_consumer_while_all_are_paused_is_how_it_should_be_and_not_while_one_is_not() -> None:
+    wishes, nobody = wished((PAUSE, None)), the_looks(work=QueueLook(9, 0))
+    paused = a_report("a", control={"revision": 1, "paused": True})
+    other = a_report("b", control={"revision": 1, "paused": False})
+    assert len(problems(overview(nobody, the_store(paused, wishes=wishes)))) == 1
+    told = problems(overview(nobody, the_store(paused, other, wishes=wishes)))
+    assert told[1].startswith("no consumer on orders.work, though 2 workers for it")

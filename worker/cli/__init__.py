@@ -15,6 +15,7 @@ _COMMANDS = {
     "dead-letters": "worker.cli.dead_letters:dead_letters",
     "audit": "worker.cli.audit:audit",
     "replay": "worker.cli.replay:replay",
+    "workers": "worker.cli.workers:workers",
     "status": "worker.cli.status:status",
     "topology": "worker.cli.topology:topology",
     "doctor": "worker.cli.doctor:doctor",

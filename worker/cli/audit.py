@@ -18,8 +18,8 @@ from worker.domain.audit_entry import AuditAction, AuditEntry
 from worker.settings import load_settings
 
 _DONE = "done"
-_REPLAY = "replay"
-"""Whatever was done to replay jobs."""
+_GROUPS = ("replay", "workers")
+"""Whatever was done to replay jobs, to workers."""
 _NOT_FINISHED = "not finished"
 
 
@@ -27,14 +27,14 @@ _NOT_FINISHED = "not finished"
 @click.option("--since", metavar="TIME", type=Time(), help="At TIME or later: 2h, 30m, 3d ago, or ISO.")
 @click.option("--until", metavar="TIME", type=Time(), help="Before TIME.")
 @click.option("--who", metavar="NAME", type=Utf8Text(), help="By this operator.")
-@click.option("--action", type=click.Choice([*map(str, AuditAction), _REPLAY]), help="This action.")
+@click.option("--action", type=click.Choice([*map(str, AuditAction), *_GROUPS]), help="This action.")
 @click.option(
     "--job", "job_id", metavar="ID", type=Utf8Text(), help="About this replay job; the beginning of its id is enough."
 )
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 def audit(*, as_json: bool, **which: Any) -> None:
-    """Show who did what to dead letters, when, why and to how many, newest first.
+    """Show who did what to dead letters and workers, when, why and to how many, newest first.
 
     An action is written down before it is performed and its end afterwards; nothing is changed or removed later. One
     that is "not finished" is still under way, or the process died over it: it may have moved some.

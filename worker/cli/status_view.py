@@ -54,6 +54,11 @@ def _workers(overview: Overview) -> RenderableType:
         return _unknown("Workers", STORE)
     if not overview.workers:
         return Text("Workers: none has reported within the last hour, or all have stopped")
+    return workers_table(overview.workers)
+
+
+def workers_table(workers: Sequence[WorkerView]) -> Table:
+    """Return the workers as a table, of those that are lost the newest alone."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for title in ("Worker", "circuit"):
         table.add_column(title, overflow="fold")
@@ -61,9 +66,9 @@ def _workers(overview: Overview) -> RenderableType:
         table.add_column(title, justify="right")
     for title in ("version", "up", "seen"):
         table.add_column(title, overflow="fold")
-    for worker in _shown(overview.workers):
+    for worker in _shown(workers):
         table.add_row(*_worker_cells(worker), style="red" if worker.lost else None)
-    hidden = len(overview.workers) - table.row_count
+    hidden = len(workers) - table.row_count
     if hidden:
         table.add_row(f"and {hidden} more lost")
     return table
@@ -82,10 +87,15 @@ def _worker_cells(worker: WorkerView) -> Iterator[Text]:
     yield Text(plain(worker.name))
     yield _circuit(worker) if takes_orders else Text("-")
     yield Text(str(sum(worker.in_flight.values())))
-    yield Text(_number(worker.intake_limit) if takes_orders else "-")
+    yield limit_text(worker) if takes_orders else Text("-")
     yield Text(plain(worker.version))
     yield Text(span(worker.uptime) if worker.uptime is not None else "?")
     yield Text(f"{span(worker.seen_ago)} ago")
+
+
+def limit_text(worker: WorkerView) -> Text:
+    """Return how many orders a worker takes at once now, or that it is paused."""
+    return Text("paused", "yellow") if worker.paused else Text(_number(worker.intake_limit))
 
 
 def _circuit(worker: WorkerView) -> Text:

@@ -18,6 +18,9 @@ class AuditAction(StrEnum):
     REPLAY_RATE = "replay.rate"
     REPLAY_STOPPED = "replay.stopped"
     REPLAY_DONE = "replay.done"
+    WORKERS_PAUSE = "workers.pause"
+    WORKERS_RESUME = "workers.resume"
+    WORKERS_PREFETCH = "workers.prefetch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class AuditEntry:
     """An `AuditAction`, or what an earlier version wrote."""
     why: str
     what: str
-    """What it was done to, in words: a selection, a dead letter, a job."""
+    """What it was done to, in words: a selection, a dead letter, a job, workers."""
     job_id: str | None = None
     count: int | None = None
     """How many dead letters it moved; None while it is not finished, or where there is nothing to count."""

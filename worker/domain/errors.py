@@ -20,6 +20,7 @@ LogisticsError
 │           └── NotPermittedError  the broker does not let our user do that
 ├── NotFoundError                  nothing has that id
 ├── JobConflictError               a replay job is in the way, or in another state
+├── ControlRefusedError            no worker can do what is wished                 → told to the operator
 ├── EditRefusedError               the edited dead letter cannot go out like this  → told to the operator
 ├── EditConflictError              the dead letter changed since it was read       → told to the operator
 ├── TopologyMismatchError          the broker's queues differ from ours
@@ -125,6 +126,10 @@ class NotFoundError(LogisticsError):
 
 class JobConflictError(LogisticsError):
     """The replay job cannot do that now: another one is active, or it is in another state; the message says which."""
+
+
+class ControlRefusedError(LogisticsError):
+    """No worker can do what is wished of it; the message says what it can."""
 
 
 class EditRefusedError(LogisticsError):

@@ -1,0 +1,170 @@
+"""Workers held back by hand: real processes, real servers, and operators at the command line."""
+
+import asyncio
+import time
+import uuid
+from typing import Any
+
+import aio_pika
+import pytest
+
+from tests.support.command import Ran, run
+from tests.support.proxy import proxy_to_store
+from tests.support.system import System, WorkerProcess, eventually
+
+WHY = ("--why", "supplier migration")
+SOON = 2.0
+"""Seconds within which what is wished is done."""
+
+
+@pytest.fixture(autouse=True)
+def settings(system: System) -> None:
+    system.settings.update(LOGISTICS_OPERATOR="anna", LOGISTICS_STORE_TIMEOUT="2s")
+
+
+async def workers(system: System, *arguments: str, code: int = 0, **changes: str) -> Ran:
+    ran = await run(system.environment(**changes), "workers", *arguments)
+    assert ran.code == code, ran
+    return ran
+
+
+async def problems(system: System) -> list[str]:
+    ran = await run(system.environment(), "status", "--json")
+    return list(ran.document["problems"])
+
+
+def name_of(worker: WorkerProcess) -> str:
+    return str(worker.events("worker.started")[0]["worker"])
+
+
+def control(system: System, worker: WorkerProcess) -> dict[str, Any]:
+    """What a worker says of itself that it carries out."""
+    found = system.db.workers.find_one({"_id": name_of(worker)}) or {}
+    return dict(found.get("control", {}))
+
+
+async def publish(system: System, *orders: str) -> None:
+    await asyncio.gather(*(system.publish_order(order) for order in orders))
+
+
+async def publish_elsewhere(system: System, exchange: str, key: str, body: bytes) -> None:
+    target = await system.channel.get_exchange(exchange, ensure=False)
+    message = aio_pika.Message(body, message_id=uuid.uuid4().hex, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+    await target.publish(message, key, mandatory=True, timeout=10)
+
+
+async def stays_waiting(system: System, *orders: str, seconds: float = 1.5) -> None:
+    """Check that these orders, and no others, wait, and that nobody takes one."""
+    await eventually(lambda: system.depth("orders.work"))
+    await asyncio.sleep(seconds)
+    assert await system.depth("orders.work") == len(orders)
+    assert [order for order in orders if system.supplier.requests(order)] == []
+
+
+async def test_a_pause_stops_all_workers_within_two_seconds_and_resume_lets_every_order_ship(system: System) -> None:
+    first, second = await system.start_worker(), await system.start_worker()
+    await publish(system, "before")
+    await system.shipped("before")
+    ran = await workers(system, "pause", "--all", *WHY)
+    assert (ran.out, ran.err) == ("Paused: all 2 workers\n", "")
+    stored = system.db.audit_log.find_one({"action": "workers.pause"})
+    assert stored is not None
+    assert (stored["who"], stored["why"], stored["what"]) == ("anna", "supplier migration", "all workers")
+    await publish(system, "o-1", "o-2")
+    await stays_waiting(system, "o-1", "o-2")
+    for worker in (first, second):
+        assert (await worker.health("/livez"))[0] == (await worker.health("/readyz"))[0] == 200
+        assert "logistics_paused 1.0" in (await worker.health("/metrics"))[1].splitlines()
+    [told] = await problems(system)
+    assert told.startswith("taking orders is paused on all workers by anna since ")
+    assert told.endswith(": supplier migration; 'logistics workers resume --all' ends it")
+
+    started = time.monotonic()
+    ran = await workers(system, "resume", "--all", "--why", "it is over")
+    assert ran.out == "Resumed: all 2 workers\n"
+    await system.shipped("o-1", "o-2", timeout=SOON + 2)
+    assert time.monotonic() - started < SOON + 3  # the command's own start included
+    assert await problems(system) == []
+
+
+async def test_what_is_in_hand_is_finished_and_notices_and_dead_letters_go_on_during_a_pause(system: System) -> None:
+    await system.start_worker(LOGISTICS_SUPPLIER_TIMEOUT="20s")
+    system.supplier.change(latency=4.0)
+    await publish(system, "in-hand")
+    await eventually(lambda: system.supplier.requests("in-hand"))
+    await workers(system, "pause", "--all", *WHY)
+    assert system.status("in-hand") == "PENDING"
+    await system.shipped("in-hand")
+    await publish(system, "waits")
+    notice = b'{"order_id": "in-hand", "delivered_at": "2026-03-01T14:05:00Z"}'
+    await publish_elsewhere(system, "shipments", "shipment.delivered", notice)
+    await eventually(lambda: system.status("in-hand") == "DELIVERED", timeout=5)
+    await publish_elsewhere(system, "orders.dead-letter", "", b"put there by hand")
+    await eventually(lambda: system.letters(reason="unknown"), timeout=5)
+    assert await system.depth("orders.work") == 1
+
+
+async def test_one_worker_is_paused_by_name_and_one_resumed_while_the_others_stay_paused(system: System) -> None:
+    one, other = await system.start_worker(), await system.start_worker()
+    ran = await workers(system, "pause", name_of(one), *WHY)
+    assert ran.out == f"Paused: {name_of(one)}\n"
+    assert (control(system, one)["paused"], control(system, other)["paused"]) == (True, False)
+    await publish(system, *(f"o-{number}" for number in range(20)))
+    await system.shipped(*(f"o-{number}" for number in range(20)))
+    assert {
+        line["worker"] for order in system.db.shipments.find() for line in order["history"] if "worker" in line
+    } == {name_of(other)}
+    await workers(system, "pause", "--all", *WHY)
+    await workers(system, "resume", name_of(one))
+    assert (control(system, one)["paused"], control(system, other)["paused"]) == (False, True)
+    [told] = await problems(system)
+    assert told.startswith(f"taking orders is paused on all workers but {name_of(one)} by anna since ")
+
+
+async def test_a_worker_that_starts_during_a_pause_takes_nothing_killed_or_not(system: System) -> None:
+    first = await system.start_worker()
+    await workers(system, "pause", "--all", *WHY)
+    await publish(system, "o-1")
+    first.kill()
+    for _ in range(2):
+        worker = await system.start_worker()
+        await stays_waiting(system, "o-1")
+        assert worker.events("control.on")[0]["by"] == "anna"
+        worker.kill()
+    last = await system.start_worker()
+    assert (await workers(system, "resume", "--all", "-q", code=1)).out.startswith("Resumed: 1 of ")
+    await system.shipped("o-1")
+    assert not last.events("order.duplicate")
+
+
+async def test_paused_while_the_store_is_away_it_stays_paused_and_hears_of_the_end_before_it_takes_anything(
+    system: System,
+) -> None:
+    async with proxy_to_store(system.mongodb_uri) as proxy:
+        worker = await system.start_worker(LOGISTICS_MONGODB_URI=proxy.url)
+        await workers(system, "pause", "--all", *WHY)
+        await publish(system, "o-1")
+        proxy.refuse()
+        await proxy.cut()
+        await stays_waiting(system, "o-1", seconds=3)
+        ran = await workers(system, "prefetch", "7", "--all", *WHY, code=1)
+        assert ran.out.startswith(f"Changed: 0 of 1 worker; {name_of(worker)} has not answered yet")
+        await proxy.listen()
+        await eventually(lambda: control(system, worker).get("prefetch") == 7, timeout=10)
+        await stays_waiting(system, "o-1", seconds=1)
+        await workers(system, "resume", "--all")
+        await system.shipped("o-1")
+
+
+async def test_two_operators_at_once_are_both_heard(system: System) -> None:
+    worker = await system.start_worker()
+    await asyncio.gather(
+        workers(system, "pause", "--all", *WHY, LOGISTICS_OPERATOR="anna"),
+        workers(system, "prefetch", "5", "--all", *WHY, LOGISTICS_OPERATOR="ben"),
+        workers(system, "prefetch", "6", name_of(worker), *WHY, LOGISTICS_OPERATOR="cleo"),
+    )
+    carried_out = control(system, worker)
+    assert carried_out["revision"] == 3
+    assert carried_out["paused"]
+    assert carried_out["prefetch"] in {5, 6}, "the later one's"
+    assert system.db.audit_log.count_documents({"result": "done"}) == 3
