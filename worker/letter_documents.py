@@ -47,6 +47,7 @@ def view_document(view: LetterView) -> dict[str, Any]:
     """Return everything about one dead letter."""
     return {
         **whole_document(view.letter),
+        "revision": view.letter.revision,
         "shipment": shipment_document(view.shipment),
         "replays": view.replays,
         "versions": [_version_document(version) for version in view.versions],

@@ -7,7 +7,7 @@ from pymongo import DESCENDING
 from infra.mongodb.letter_documents import letter_from
 from infra.mongodb.store import Document, MongoStore, store_errors
 from worker.domain.dead_letter import DeadLetterRecord
-from worker.domain.selection import DeadLetterGroup, DeadLetterState, HourCount, Selection
+from worker.domain.selection import DeadLetterGroup, DeadLetterState, HourCount, Place, Selection
 
 _BATCH = 500  # letters; the driver's default, 16 MB, is ten times that in memory
 
@@ -27,13 +27,16 @@ class MongoDeadLetterSearch:
             cursor = self._collection.find({"$or": wanted}, {"_id": True}).sort("_id").limit(limit)
             return [document["_id"] async for document in cursor]
 
-    async def search(self, selection: Selection, *, limit: int, skip: int = 0) -> AsyncIterator[DeadLetterRecord]:
-        """Yield the letters of the selection, newest first, without their bodies."""
+    async def search(
+        self, selection: Selection, *, limit: int, skip: int = 0, after: Place | None = None
+    ) -> AsyncIterator[DeadLetterRecord]:
+        """Yield the letters of the selection, newest first, without their bodies; with `after`, those beyond it."""
+        wanted = selection_filter(selection)
+        if after is not None:
+            wanted = {"$and": [wanted, _beyond(after)]}
         with store_errors():
             # On disk: before 6.0 a sort of more than 100 MB fails otherwise.
-            cursor = self._collection.find(
-                selection_filter(selection), {"body": False, "filed": False}, allow_disk_use=True
-            )
+            cursor = self._collection.find(wanted, {"body": False, "filed": False}, allow_disk_use=True)
             cursor = cursor.sort([("dead_lettered_at", DESCENDING), ("_id", DESCENDING)]).skip(skip).limit(limit)
             async for document in cursor.batch_size(_BATCH):
                 yield letter_from(document)
@@ -101,6 +104,14 @@ class MongoDeadLetterSearch:
         wanted = {"error_type": True, "error_message": True}
         cursor = self._collection.find({"_id": {"$in": list(letter_ids)}}, wanted)
         return {row["_id"]: (row["error_type"], row["error_message"]) async for row in cursor}
+
+
+def _beyond(place: Place) -> Document:
+    """Return the query for what comes after a place, newest first; its first half is what the indexes understand."""
+    return {
+        "dead_lettered_at": {"$lte": place.at},
+        "$or": [{"dead_lettered_at": {"$lt": place.at}}, {"_id": {"$lt": place.id}}],
+    }
 
 
 def selection_filter(selection: Selection) -> Document:

@@ -14,7 +14,7 @@ from tests.conftest import Mongo
 from tests.support.fakes import FakeDeadLetters
 from tests.support.letters import NOW, a_letter
 from worker.domain.dead_letter import DeadLetterRecord, LetterEvent
-from worker.domain.selection import DeadLetterState, HourCount, Selection
+from worker.domain.selection import DeadLetterState, HourCount, Place, Selection
 from worker.domain.shipment import HistoryEvent
 
 OPEN, REPLAYING = DeadLetterState.OPEN, DeadLetterState.REPLAYING
@@ -239,6 +239,17 @@ async def test_a_search_goes_page_by_page_without_gap_or_overlap(store: Store) -
     assert [len(page) for page in pages] == [3, 3, 1, 0]
     assert sorted(sum(pages, [])) == sorted(letter.id for letter in letters)  # noqa: RUF017
     assert await ids(store, Selection()) == [*pages[0], *pages[1], *pages[2]]
+
+
+async def test_a_search_goes_on_after_a_letter_whatever_was_filed_or_moved_meanwhile(store: Store) -> None:
+    letters = [a_letter(dead_lettered_at=at) for at in (NOW, NOW, NOW, LATER, LATER)]
+    await put(store, *letters)
+    whole = await ids(store, Selection())
+    times = {letter.id: letter.dead_lettered_at for letter in letters}
+    for number, letter_id in enumerate(whole):
+        await put(store, a_letter(dead_lettered_at=LATER + timedelta(hours=1)))  # pages by number would shift
+        after = store.search(Selection(), limit=10, after=Place(times[letter_id], letter_id))
+        assert [letter.id async for letter in after] == whole[number + 1 :]
 
 
 async def test_every_field_of_a_selection_narrows_it(store: Store) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from worker.domain.dead_letter import DeadLetterRecord, LetterEvent, LetterKind
 from worker.domain.outcome import DeadLetterReason
-from worker.domain.selection import DeadLetterGroup, DeadLetterState, HourCount, Selection
+from worker.domain.selection import DeadLetterGroup, DeadLetterState, HourCount, Place, Selection
 
 _MAX_HISTORY = 100
 _UNSETTLED = (DeadLetterState.OPEN, DeadLetterState.REPLAYING)
@@ -111,8 +111,13 @@ class FakeDeadLetters:
 
         return self._move(concerned, DeadLetterState.OPEN, LetterEvent(at=now, event="abandoned"))
 
-    async def search(self, selection: Selection, *, limit: int, skip: int = 0) -> AsyncIterator[DeadLetterRecord]:
-        for letter in self._matching(selection)[skip : skip + limit]:
+    async def search(
+        self, selection: Selection, *, limit: int, skip: int = 0, after: Place | None = None
+    ) -> AsyncIterator[DeadLetterRecord]:
+        found = self._matching(selection)
+        if after is not None:
+            found = [letter for letter in found if (letter.dead_lettered_at, letter.id) < (after.at, after.id)]
+        for letter in found[skip : skip + limit]:
             await asyncio.sleep(0)
             yield replace(letter, body=b"", filed=())
 

@@ -13,14 +13,15 @@ from rich.console import Console
 
 from tests.support.letters import NOW, a_letter
 from worker.cli.dead_letter_edit_views import print_edit
-from worker.cli.dead_letter_filters import read_time
 from worker.cli.dead_letter_text import ago, body_lines, expires, short_duration, shortened
 from worker.cli.dead_letter_view import print_letter
 from worker.cli.dead_letter_views import groups_table, list_table
-from worker.cli.output import json_text, plain
+from worker.cli.output import plain
 from worker.cli.replay_picture import picture
 from worker.cli.replay_views import print_letters, print_list, print_plan, print_progress
+from worker.documents import json_text
 from worker.domain.dead_letter import DeadLetterRecord, LetterEvent
+from worker.domain.durations import read_time
 from worker.domain.edit import Edit
 from worker.domain.letter_story import ReplayEnd, ReplayStory, timeline
 from worker.domain.letter_version import LetterVersion

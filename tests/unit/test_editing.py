@@ -101,6 +101,14 @@ async def test_of_two_operators_who_press_at_once_one_sends_and_the_other_is_tol
     assert sorted(str(entry.result)[:8] for entry in room.log.all) == ["done", "refused:"]
 
 
+async def test_a_letter_is_loaded_at_the_revision_that_the_operator_sees_or_not_at_all() -> None:
+    letter = a_letter()
+    room = Room(letter)
+    assert await room.service.load(letter.id, revision=letter.revision) == letter
+    with pytest.raises(EditConflictError, match="changed since it was read"):
+        await room.service.load(letter.id, revision=letter.revision + 1)
+
+
 async def test_an_edit_and_a_replay_at_once_send_one_copy() -> None:
     letter = a_letter()
     room = Room(letter)

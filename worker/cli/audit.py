@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from worker.audit_documents import entry_document
 from worker.cli.dead_letter_filters import Time, Utf8Text
 from worker.cli.dead_letter_text import at
 from worker.cli.dead_letter_views import console, is_wide, open_table
@@ -47,7 +48,7 @@ def audit(*, as_json: bool, **which: Any) -> None:
     """
     entries = asyncio.run(_entries(**which))
     if as_json:
-        print_json({"entries": [{**_fields(entry), "finished": entry.result is not None} for entry in entries]})
+        print_json({"entries": [entry_document(entry) for entry in entries]})
         return
     _print(entries)
 
@@ -57,10 +58,6 @@ async def _entries(**which: Any) -> Sequence[AuditEntry]:
         if which["job_id"] is not None:
             which["job_id"] = await desk.jobs.full_id(which["job_id"])
         return await desk.audit_log.entries(**which)
-
-
-def _fields(entry: AuditEntry) -> dict[str, Any]:
-    return {name: getattr(entry, name) for name in AuditEntry.__dataclass_fields__}
 
 
 def _print(entries: Sequence[AuditEntry]) -> None:

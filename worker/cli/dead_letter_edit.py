@@ -25,6 +25,7 @@ from worker.domain.edit import Edit, EditReport, EditResult
 from worker.domain.editing import Editing
 from worker.domain.errors import StoreUnavailableError
 from worker.domain.letter_story import ReplayEnd, ReplayStory
+from worker.edit_documents import edit_document
 from worker.services import editing_on
 from worker.settings import Settings, load_settings
 
@@ -109,7 +110,7 @@ def edit(
         _ask(yes=yes)
         report, story = asyncio.run(command.send(prepared, why=reason, by=by or operator_name(settings), wait=wait))
     if as_json:
-        print_json(views.edit_document(prepared, report, story, waited=wait is not None))
+        print_json(edit_document(prepared, report, story, waited=wait is not None))
     else:
         views.print_report(console(), report, story)
     ctx.exit(1 if report is not None and _is_failure(report, story) else 0)

@@ -1,7 +1,5 @@
 """How an edit looks: its difference, and what became of it."""
 
-from typing import Any
-
 from rich.console import Console
 from rich.text import Text
 
@@ -37,23 +35,6 @@ def print_report(out: Console, report: EditReport | None, story: ReplayStory | N
         case EditResult.UNKNOWN:
             out.print(Text(f"Nobody knows whether it was sent: {plain(report.why)}", "bold red"))
             out.print(Text("A worker opens the dead letter again after a minute, unless its copy is taken before."))
-
-
-def edit_document(edit: Edit, report: EditReport | None, story: ReplayStory | None, *, waited: bool) -> dict[str, Any]:
-    """Return an edit and what became of it."""
-    return {
-        "id": edit.after.id,
-        "dry_run": report is None,
-        "version": edit.after.version,
-        "exchange": edit.origin.exchange,
-        "routing_key": edit.origin.routing_key,
-        "body_changes": edit.body_changes,
-        "header_changes": {name: {"before": old, "after": new} for name, (old, new) in edit.header_changes.items()},
-        "result": report.result if report is not None else None,
-        "replay_id": report.replay_id if report is not None else None,
-        "why": report.why if report is not None else None,
-        **({"replay": story} if waited else {}),
-    }
 
 
 def _header_lines(edit: Edit) -> list[str]:

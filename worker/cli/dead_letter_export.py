@@ -9,18 +9,15 @@ from typing import BinaryIO
 
 import click
 
-from infra.mongodb.dead_letters import MongoDeadLetters
 from worker.cli.dead_letter_filters import selecting
 from worker.cli.dead_letter_progress import progress
 from worker.cli.dead_letter_store import open_letters
-from worker.cli.output import json_text
+from worker.documents import json_text
 from worker.domain.dead_letter import DeadLetterRecord
 from worker.domain.selection import DeadLetterState, Selection
+from worker.exporting import whole_letters
 from worker.letter_documents import whole_document
 from worker.settings import load_settings
-
-_EVERYTHING = 2**31 - 1
-_AT_ONCE = 20
 
 
 @click.command("export")
@@ -50,7 +47,7 @@ async def _export(selection: Selection, output: Path | None) -> int:
     async with open_letters(load_settings()) as store:
         total = await store.dead_letters.count(selection)
         with _target(output) as file, progress("exported", total) as one_done:
-            return await _write(file, _whole_letters(store.dead_letters, selection), one_done)
+            return await _write(file, whole_letters(store.dead_letters, selection), one_done)
 
 
 async def _write(file: BinaryIO, letters: AsyncIterator[DeadLetterRecord], one_done: Callable[[], None]) -> int:
@@ -60,21 +57,6 @@ async def _write(file: BinaryIO, letters: AsyncIterator[DeadLetterRecord], one_d
         count += 1
         one_done()
     return count
-
-
-async def _whole_letters(dead_letters: MongoDeadLetters, selection: Selection) -> AsyncIterator[DeadLetterRecord]:
-    """Yield the letters with their bodies; only a few bodies are in memory at a time."""
-    ids: list[str] = []
-    async for letter in dead_letters.search(selection, limit=_EVERYTHING):
-        ids.append(letter.id)
-        if len(ids) == _AT_ONCE:
-            for whole in await asyncio.gather(*map(dead_letters.get, ids)):
-                if whole is not None:
-                    yield whole
-            ids.clear()
-    for whole in await asyncio.gather(*map(dead_letters.get, ids)):
-        if whole is not None:
-            yield whole
 
 
 @contextmanager

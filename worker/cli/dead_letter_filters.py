@@ -2,12 +2,12 @@
 
 import functools
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from worker.domain.durations import parse_duration
+from worker.domain.durations import parse_duration, read_time
 from worker.domain.outcome import DeadLetterReason
 from worker.domain.selection import DeadLetterState, Selection
 
@@ -38,23 +38,6 @@ def names_some(selection: Selection) -> bool:
     """Whether the selection says which letters by more than their state."""
     others = (selection.reason, selection.group, selection.order_id, selection.trace_id)
     return bool(selection.ids or selection.since or selection.until or any(value is not None for value in others))
-
-
-def read_time(text: str, *, now: datetime) -> datetime:
-    """Return the time that an ISO time or a duration ago means; without a zone it is UTC.
-
-    Raises ValueError when it is neither.
-    """
-    text = text.strip()
-    try:
-        if text[-1:].isalpha() and text[-1:] not in "Zz":
-            return now - timedelta(seconds=parse_duration(text))
-        time = datetime.fromisoformat(text)
-        return time.astimezone(UTC) if time.tzinfo is not None else time.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        raise ValueError(
-            f"{text!r} is no time: write 2h, 30m or 3d (ago), or 2026-01-31T08:00:00Z (UTC when no zone is given)"
-        ) from None
 
 
 class Time(click.ParamType[datetime]):

@@ -22,6 +22,7 @@ from worker.domain.audit import Audit
 from worker.domain.selection import Selection
 from worker.domain.triage import Triage, TriagePlan, TriageReport
 from worker.settings import Settings, load_settings
+from worker.triage_documents import DONE, plan_document, report_document
 
 Command = Callable[..., None]
 
@@ -110,7 +111,7 @@ def _run(
     overdue_after = timedelta(seconds=settings.replay_overdue)
     if dry_run:
         if as_json:
-            print_json(views.plan_document(plan, dry_run=True))
+            print_json(plan_document(plan, dry_run=True))
         else:
             views.print_plan(console(), plan, overdue_after)
         return
@@ -118,7 +119,7 @@ def _run(
         _ask(plan, overdue_after, as_json=as_json)
     report = asyncio.run(_perform(settings, plan, why=reason, by=by or operator_name(settings)))
     if as_json:
-        print_json({**views.plan_document(plan, dry_run=False), **views.report_document(plan, report)})
+        print_json({**plan_document(plan, dry_run=False), **report_document(plan, report)})
     else:
         views.print_report(console(), plan, report, overdue_after)
     ctx.exit(1 if ids and (plan.left_alone or plan.not_matching or report.changed) else 0)
@@ -157,7 +158,7 @@ async def _open_triage(settings: Settings) -> AsyncIterator[tuple[Letters, Triag
 
 def _ask(plan: TriagePlan, overdue_after: timedelta, *, as_json: bool) -> None:
     """Have the operator agree. Raises click.UsageError where there is nobody to ask, click.Abort for a no."""
-    done = views.DONE[plan.action].lower()
+    done = DONE[plan.action].lower()
     if not sys.stdin.isatty():
         raise click.UsageError(f"{plan.count:,} dead letters would be {done}: confirm with --yes")
     if not as_json:

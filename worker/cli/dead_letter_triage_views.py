@@ -1,7 +1,6 @@
-"""How a discard or restore looks: on a terminal, and as JSON."""
+"""How a discard or restore looks on a terminal."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -10,8 +9,8 @@ from worker.cli.dead_letter_text import expires
 from worker.domain.durations import format_duration
 from worker.domain.selection import DeadLetterState
 from worker.domain.triage import TriagePlan, TriageReport
+from worker.triage_documents import DONE
 
-DONE = {"discard": "Discarded", "restore": "Restored"}
 _MOVED = {"discard": "only open ones are discarded", "restore": "only discarded ones are restored"}
 
 
@@ -46,22 +45,3 @@ def print_left_alone(out: Console, plan: TriagePlan, overdue_after: timedelta) -
         out.print(Text(f"Left alone: {count:,} {state} ({why})"))
     if plan.not_matching:
         out.print(Text(f"Left alone: {plan.not_matching:,} named, but not matched by the filters"))
-
-
-def plan_document(plan: TriagePlan, *, dry_run: bool) -> dict[str, Any]:
-    """Return what would be moved."""
-    return {
-        "action": plan.action,
-        "dry_run": dry_run,
-        "matched": plan.count,
-        "ids": [*plan.ids, *plan.overdue],
-        "overdue": plan.overdue,
-        "left_alone": plan.left_alone,
-        "not_matching": plan.not_matching,
-    }
-
-
-def report_document(plan: TriagePlan, report: TriageReport) -> dict[str, Any]:
-    """Return what was moved."""
-    moved = {DONE[plan.action].lower(): report.moved, "given_up": report.given_up, "changed": report.changed}
-    return {**moved, "expires_at": report.expires_at}

@@ -100,7 +100,7 @@ async def _start(
             _show_plan(plan, options, as_json=as_json)
             return 0
         if not plan.total:
-            raise click.ClickException(views.nothing_to_send(plan))
+            raise click.ClickException(plan.why_nothing)
         _ask(plan, options, yes=yes, as_json=as_json)
         job = await desk.jobs.start(selection, options, by=by or operator_name(settings), why=why)
         if follow or wait is not None:

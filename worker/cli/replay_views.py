@@ -45,14 +45,6 @@ def print_plan(out: Console, plan: ReplayPlan, options: ReplayOptions) -> None:
         )
 
 
-def nothing_to_send(plan: ReplayPlan) -> str:
-    """Return why a job would have nothing to do."""
-    others = ", ".join(f"{count:,} {state}" for state, count in plan.left_alone.items())
-    if others:
-        return f"none of these dead letters is open ({others}): only open ones are replayed"
-    return "no dead letter matches"
-
-
 def print_progress(out: Console, progress: ReplayProgress) -> None:
     """Print one job and how far it is."""
     job, tally = progress.job, progress.tally

@@ -2,8 +2,6 @@
 
 import asyncio
 import sys
-from dataclasses import asdict
-from typing import Any
 
 import click
 from rich.console import Console
@@ -12,8 +10,8 @@ from infra.telemetry.logs import setup_logging
 from worker.cli.output import print_json
 from worker.cli.status_view import show
 from worker.overview import open_overview
+from worker.overview_documents import overview_document
 from worker.overview_picture import Overview
-from worker.overview_words import oldest_in_words, problems
 from worker.settings import Settings, load_settings
 
 
@@ -46,13 +44,6 @@ def status(*, as_json: bool) -> None:
     else:
         show(overview, Console())
     sys.exit(1 if overview.unreachable else 0)
-
-
-def overview_document(overview: Overview) -> dict[str, Any]:
-    """Return an overview for programs, what is wrong first."""
-    document = {"problems": problems(overview), **asdict(overview)}
-    document["oldest_waiting"]["in_words"] = oldest_in_words(overview.oldest_waiting)
-    return document
 
 
 async def _take(settings: Settings) -> Overview:

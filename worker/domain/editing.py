@@ -53,10 +53,13 @@ class Editing:
         self._clock = clock
         self._new_id = new_id
 
-    async def load(self, letter_id: str) -> DeadLetterRecord:
-        """Return the letter to edit. Raises EditConflictError when it is not open, StoreUnavailableError."""
+    async def load(self, letter_id: str, *, revision: int | None = None) -> DeadLetterRecord:
+        """Return the letter to edit; `revision`: the one that the operator has before them.
+
+        Raises EditConflictError when it is not open, or changed since that revision; StoreUnavailableError.
+        """
         letter = await self._dead_letters.get(letter_id)
-        if letter is None or letter.state is not DeadLetterState.OPEN:
+        if letter is None or letter.state is not DeadLetterState.OPEN or revision not in {None, letter.revision}:
             raise _conflict(letter_id, letter)
         return letter
 

@@ -7,7 +7,7 @@ from typing import Protocol
 from worker.domain.audit_entry import AuditEntry
 from worker.domain.dead_letter import DeadLetterRecord
 from worker.domain.letter_version import LetterVersion
-from worker.domain.selection import DeadLetterGroup, HourCount, Selection
+from worker.domain.selection import DeadLetterGroup, HourCount, Place, Selection
 from worker.domain.shipment import Shipment, ShipmentStatus
 
 
@@ -69,8 +69,10 @@ class IDeadLetterSearch(Protocol):
         """Return one dead letter, body included."""
         ...
 
-    def search(self, selection: Selection, *, limit: int, skip: int = 0) -> AsyncIterator[DeadLetterRecord]:
-        """Yield the letters of the selection, newest first, without their bodies."""
+    def search(
+        self, selection: Selection, *, limit: int, skip: int = 0, after: Place | None = None
+    ) -> AsyncIterator[DeadLetterRecord]:
+        """Yield the letters of the selection, newest first, without their bodies; with `after`, those beyond it."""
         ...
 
     async def count(self, selection: Selection) -> int:

@@ -53,6 +53,14 @@ class ReplayPlan:
         """How many are malformed: as they are, they fail again unless what reads them has changed."""
         return self.by_reason.get(DeadLetterReason.MALFORMED, 0)
 
+    @property
+    def why_nothing(self) -> str:
+        """Why it would have nothing to do, when nothing would go out."""
+        others = ", ".join(f"{count:,} {state}" for state, count in self.left_alone.items())
+        if others:
+            return f"none of these dead letters is open ({others}): only open ones are replayed"
+        return "no dead letter matches"
+
 
 @dataclass(frozen=True, slots=True)
 class ReplayProgress:

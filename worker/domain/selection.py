@@ -33,6 +33,15 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a letter stands in a list, newest first: what comes after it comes after every letter seen before it."""
+
+    at: datetime
+    """When it was dead-lettered last."""
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class HourCount:
     """How many letters were dead-lettered in an hour."""
 
