@@ -15,11 +15,13 @@ OUTAGE = float(os.environ.get("LOGISTICS_TEST_OUTAGE", "6"))
 """Seconds. The full measurement of docs/reliability.md: 20000 orders, 60 s, and a recovery time of 10 s."""
 RECOVERY = float(os.environ.get("LOGISTICS_TEST_RECOVERY", "2"))
 PREFETCH = 50
+LONG = 90 + BACKLOG / 50
+"""Seconds; a machine that others use may ship as few as a hundred orders a second."""
 RETRY_QUEUES = ("orders.retry.200ms", "orders.retry.500ms", "orders.retry.1s", "orders.retry.30s")
 _AT_ONCE = 200
 
 
-@pytest.mark.timeout(60 + 4 * OUTAGE + BACKLOG / 50)
+@pytest.mark.timeout(LONG + 60 + 4 * OUTAGE + BACKLOG / 50)
 @pytest.mark.parametrize("workers", [1, 3])
 async def test_in_an_outage_the_supplier_sees_a_few_probes_and_the_backlog_stays_where_it_is(
     system: System, workers: int
@@ -54,7 +56,7 @@ async def test_in_an_outage_the_supplier_sees_a_few_probes_and_the_backlog_stays
     await eventually(lambda: requests(system) > 0, timeout=RECOVERY * 3)
     await asyncio.sleep(0.5)
     soon = int(str(system.supplier.stats()["max_in_flight"]))
-    await eventually(lambda: system.db.shipments.count_documents({"status": "SHIPPED"}) == BACKLOG + 10, timeout=90)
+    await eventually(lambda: system.db.shipments.count_documents({"status": "SHIPPED"}) == BACKLOG + 10, timeout=LONG)
     assert soon <= workers * 4, "it grows, it does not burst"
     assert int(str(system.supplier.stats()["max_in_flight"])) > 4 * workers
     assert system.letters() == []
@@ -91,7 +93,7 @@ async def test_a_store_that_is_away_turns_nothing_over_and_makes_no_dead_letter(
             assert abs(await system.depth("orders.work") - waiting) <= PREFETCH
             await asyncio.sleep(0.5)
         await proxy.listen()
-        await eventually(lambda: system.db.shipments.count_documents({"status": "SHIPPED"}) == BACKLOG, timeout=90)
+        await eventually(lambda: system.db.shipments.count_documents({"status": "SHIPPED"}) == BACKLOG, timeout=LONG)
     assert system.letters() == []
     assert system.db.shipments.count_documents({"retry_count": {"$gt": 0}}) == 0
 
