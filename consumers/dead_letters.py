@@ -1,5 +1,7 @@
 """The consumer of `orders.dlq`: files each dead letter in the store."""
 
+from collections.abc import Callable
+
 from worker.domain.delivery import Delivery
 from worker.domain.errors import StoreUnavailableError
 from worker.domain.filing import DeadLetterFiling
@@ -14,8 +16,10 @@ _log = StructuredLogger("logistics.dead_letters")
 class DeadLetterConsumer:
     """Files dead letters. What cannot be filed now stays in the queue: there is no queue behind this one."""
 
-    def __init__(self, *, filing: DeadLetterFiling) -> None:
+    def __init__(self, *, filing: DeadLetterFiling, on_filed: Callable[[str], None] = lambda _: None) -> None:
+        """`on_filed`: told the reason of each dead letter that was filed."""
         self._filing = filing
+        self._on_filed = on_filed
 
     async def handle(self, delivery: Delivery) -> Outcome:
         """Decide what becomes of one delivery. Never raises but for cancellation."""
@@ -26,6 +30,7 @@ class DeadLetterConsumer:
         except Exception as error:  # noqa: BLE001 - a dead letter is never dropped, whatever is wrong with it
             _log.error("dead_letter.not_filed", exc_info=error, message_id=delivery.message_id)
             return Defer(queue="", error=error, not_before=0)
+        self._on_filed(letter.reason)
         with trace_scope(letter.trace_id):
             shipment_id = shipment_id_for(letter.order_id) if letter.order_id is not None else None
             log_fields_ctx.set(

@@ -21,6 +21,10 @@ class Backlog:
         """No waiting order is older than this, but for those in flight when a worker dies; None: nothing is known."""
         self._in_flight: Counter[datetime] = Counter()
 
+    def age(self, *, now: datetime) -> float | None:
+        """Return the seconds than which no waiting order is older; None when nothing is known."""
+        return None if self.waiting_since is None else max((now - self.waiting_since).total_seconds(), 0.0)
+
     @property
     def oldest_in_flight(self) -> datetime | None:
         """When the oldest order that this worker has in hand was published: it waits again if the worker dies."""

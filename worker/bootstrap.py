@@ -29,10 +29,11 @@ from infra.rabbitmq.topology import (
 from infra.supplier.breaker import CircuitBreaker, CircuitState
 from infra.supplier.client import HttpSupplier
 from infra.telemetry.metrics import WorkerMetrics
+from infra.telemetry.worker_state import WorkerState
 from worker.backlog import Backlog
 from worker.controlling import Controlling
 from worker.domain.controls import MAX_PREFETCH
-from worker.domain.core import LogisticsCore
+from worker.domain.core import LogisticsCore, utc_now
 from worker.domain.delivery import Delivery
 from worker.domain.delivery_core import DeliveryCore
 from worker.domain.filing import DeadLetterFiling
@@ -63,6 +64,7 @@ class Worker:
         """Wire a worker with these consumers. Raises ConfigurationError for a missing address."""
         self.settings = settings
         self.name = worker_name()
+        self.metrics = WorkerMetrics(version=program_version(), look=self._look)
         self._amqp_url = settings.required("amqp_url")
         self._topology = Topology(settings.retry_delays)
         self.publisher = ConfirmedPublisher(self._amqp_url, name=f"{self.name} publish")
@@ -85,6 +87,7 @@ class Worker:
             timeout=settings.supplier_timeout,
             connections=MAX_PREFETCH,  # the intake keeps to the prefetch, which can be changed by hand
             tls=settings.supplier_tls,
+            on_answer=self.metrics.supplier_answered,
         )
         self.intake = Intake(prefetch=settings.prefetch, circuit=self.circuit, prepare_store=self._prepare_store)
         self.controlling = Controlling(
@@ -98,14 +101,13 @@ class Worker:
         )
         self.backlog = Backlog()
         self.subscribers: list[Subscriber] = []
-        self.metrics = WorkerMetrics(
-            version=program_version(),
-            circuit_state=lambda: str(self.circuit.state),
-            in_flight=self._in_flight,
-            paused=lambda: self.controlling.is_paused,
-        )
+        self._settlements: dict[str, Settlement] = {}
         self.replaying = Replaying(
-            store=self.store, amqp_url=self._amqp_url, name=self.name, store_timeout=settings.store_timeout
+            store=self.store,
+            amqp_url=self._amqp_url,
+            name=self.name,
+            store_timeout=settings.store_timeout,
+            on_copy=self.metrics.copy_sent,
         )
         self.runs_replays = REPLAYS in consumers
         self.files_dead_letters = DEAD_LETTERS in consumers
@@ -140,10 +142,11 @@ class Worker:
                 async with suspects.turn(delivery):
                     return await consumer.handle(delivery)
 
-        return self._subscribe(WORK_QUEUE, handle, self._settlement(RETRY_EXCHANGE))
+        return self._subscribe(WORK_QUEUE, handle, self._settlement(WORK_QUEUE, RETRY_EXCHANGE))
 
     def _subscribe_dead_letters(self) -> Subscriber:
-        return self._subscribe(DEAD_LETTER_QUEUE, DeadLetterConsumer(filing=self.filing).handle, RequeueSettlement())
+        consumer = DeadLetterConsumer(filing=self.filing, on_filed=self.metrics.filed)
+        return self._subscribe(DEAD_LETTER_QUEUE, consumer.handle, RequeueSettlement())
 
     def _subscribe_delivered(self) -> Subscriber:
         policy = self.settings.retry_policy
@@ -157,14 +160,15 @@ class Worker:
             async with suspects.turn(delivery):
                 return await consumer.handle(delivery)
 
-        return self._subscribe(DELIVERED_QUEUE, handle, self._settlement(SHIPMENTS_RETRY_EXCHANGE))
+        return self._subscribe(DELIVERED_QUEUE, handle, self._settlement(DELIVERED_QUEUE, SHIPMENTS_RETRY_EXCHANGE))
 
-    def _settlement(self, retry_exchange: str) -> Settlement:
-        return Settlement(
+    def _settlement(self, queue: str, retry_exchange: str) -> Settlement:
+        self._settlements[queue] = Settlement(
             self.publisher,
             retry_exchange=retry_exchange,
             restore_topology=lambda: self._topology.ensure(self._amqp_url),
         )
+        return self._settlements[queue]
 
     def _subscribe(
         self, queue: str, handle: Callable[[Delivery], Awaitable[Outcome]], settlement: ISettlement
@@ -186,8 +190,20 @@ class Worker:
         self.subscribers.append(subscriber)
         return subscriber
 
-    def _in_flight(self, queue: str) -> int:
-        return sum(subscriber.in_flight for subscriber in self.subscribers if subscriber.queue == queue)
+    def _look(self) -> WorkerState:
+        return WorkerState(
+            circuit=str(self.circuit.state),
+            circuit_open_for=self.circuit.open_for,
+            circuit_retry_after=self.circuit.retry_after,
+            circuit_openings=self.circuit.openings,
+            intake_limit=self.intake.limit,
+            paused=self.controlling.is_paused,
+            prefetch=self.controlling.prefetch,
+            backlog_age=self.backlog.age(now=utc_now()),
+            in_flight={subscriber.queue: subscriber.in_flight for subscriber in self.subscribers},
+            held={queue: settlement.held for queue, settlement in self._settlements.items()},
+            replay_held=self.replaying.holds_job,
+        )
 
     def _circuit_changed(self, state: CircuitState) -> None:
         if state is CircuitState.OPEN:

@@ -40,16 +40,22 @@ class Controlling:
         return self._control.paused is not None
 
     @property
+    def prefetch(self) -> int:
+        """Orders at once when nothing else limits it."""
+        wish = self._control.prefetch
+        return self._prefetch if wish is None or wish.prefetch is None else wish.prefetch
+
+    @property
     def carried_out(self) -> dict[str, Any]:
         """What is carried out, for this worker's report."""
-        return {"revision": self._control.revision, "paused": self.is_paused, "prefetch": self._wanted_prefetch}
+        return {"revision": self._control.revision, "paused": self.is_paused, "prefetch": self.prefetch}
 
     async def refresh(self) -> None:
         """Read the wishes and carry them out. Raises StoreUnavailableError."""
         async with self._one_at_a_time:  # else an earlier answer could be carried out after a later one
             control = (await self._controls.read()).for_worker(self._name)
             before, self._control = self._control, control
-            self._intake.steer_by_hand(paused=self.is_paused, prefetch=self._wanted_prefetch)
+            self._intake.steer_by_hand(paused=self.is_paused, prefetch=self.prefetch)
             if control != before:
                 self._news.set()
             for old, new in ((before.paused, control.paused), (before.prefetch, control.prefetch)):
@@ -72,11 +78,6 @@ class Controlling:
         except TimeoutError:
             pass
         self._news.clear()
-
-    @property
-    def _wanted_prefetch(self) -> int:
-        wish = self._control.prefetch
-        return self._prefetch if wish is None or wish.prefetch is None else wish.prefetch
 
 
 def _tell(old: Wish | None, new: Wish | None) -> None:

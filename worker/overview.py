@@ -88,7 +88,15 @@ class OverviewService:
     async def _look_at_replay(self) -> ReplayView | None:
         for job in await self._jobs.latest(limit=1):
             if job.state in CANCELLABLE:
-                return ReplayView(job.id, str(job.state), job.by, job.why, job.because)
+                return ReplayView(
+                    job.id,
+                    str(job.state),
+                    job.by,
+                    job.why,
+                    job.because,
+                    created_at=job.created_at,
+                    state_since=job.state_since,
+                )
         return None
 
 

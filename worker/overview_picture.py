@@ -91,6 +91,8 @@ class ReplayView:
     by: str
     why: str
     because: str | None
+    created_at: datetime
+    state_since: datetime
 
 
 @dataclass(frozen=True, slots=True)

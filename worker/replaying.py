@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from infra.mongodb.audit_log import MongoAuditLog
 from infra.mongodb.replay_claims import MongoReplayClaims
@@ -16,6 +17,7 @@ from worker.domain.audit import Audit
 from worker.domain.errors import BrokerUnavailableError, StoreUnavailableError
 from worker.domain.log import StructuredLogger
 from worker.domain.replay import Origin
+from worker.domain.replay_job import ItemState
 from worker.domain.replay_runner import ReplayRunner
 from worker.domain.replay_sender import ReplaySender
 from worker.domain.replay_settling import ReplaySettling
@@ -34,8 +36,16 @@ _log = StructuredLogger("logistics.replays")
 class Replaying:
     """A worker's replay runner, with connections of its own that open when a job needs them."""
 
-    def __init__(self, *, store: MongoStore, amqp_url: str, name: str, store_timeout: float) -> None:
-        """`store_timeout`: seconds a worker's write may take."""
+    def __init__(
+        self,
+        *,
+        store: MongoStore,
+        amqp_url: str,
+        name: str,
+        store_timeout: float,
+        on_copy: Callable[[ItemState], None] = lambda _: None,
+    ) -> None:
+        """`store_timeout`: seconds a worker's write may take. `on_copy`: told of each copy whether it was sent."""
         claims, items, grace = MongoReplayClaims(store), MongoReplayItems(store), _GRACE * store_timeout
         self._publisher = ReplayPublisher(amqp_url, name=f"{name} replay")
         self._depths = QueueDepths(amqp_url, name=f"{name} replay depths")
@@ -45,6 +55,7 @@ class Replaying:
             publisher=self._publisher,
             default_origin=Origin(ORDERS_EXCHANGE, PLACED_KEY),
             publish_timeout=grace,
+            on_copy=on_copy,
         )
         self._runner = ReplayRunner(
             jobs=MongoReplayJobs(store),
@@ -55,6 +66,11 @@ class Replaying:
             audit=Audit(MongoAuditLog(store)),
             name=name,
         )
+
+    @property
+    def holds_job(self) -> bool:
+        """Whether this worker moves a job on."""
+        return self._runner.holds_job
 
     async def run(self) -> None:
         """Move jobs on until cancelled. The step under way is finished then, so that no copy is left in doubt."""

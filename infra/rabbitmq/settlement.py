@@ -32,6 +32,12 @@ class Settlement:
         self._publisher = publisher
         self._retry_exchange = retry_exchange
         self._restore_topology = restore_topology
+        self._held: set[int] = set()
+
+    @property
+    def held(self) -> int:
+        """Deliveries held just now, because the broker does not take what must go out."""
+        return len(self._held)
 
     async def settle(self, message: AbstractIncomingMessage, outcome: Outcome) -> None:
         """Perform the outcome.
@@ -63,6 +69,14 @@ class Settlement:
     async def _publish(
         self, message: AbstractIncomingMessage, exchange: str, key: str, headers: dict[str, object]
     ) -> bool:
+        try:
+            return await self._publish_until_confirmed(message, exchange, key, headers)
+        finally:
+            self._held.discard(id(message))
+
+    async def _publish_until_confirmed(
+        self, message: AbstractIncomingMessage, exchange: str, key: str, headers: dict[str, object]
+    ) -> bool:
         pause = _FIRST_PAUSE
         like = message if isinstance(message, IncomingMessage) else None
         while not _is_gone(message):
@@ -72,6 +86,7 @@ class Settlement:
                 )
             except PublishError as error:
                 _log.warning("settlement.held", exchange=exchange, routing_key=key, error=str(error), pause=pause)
+                self._held.add(id(message))
                 if isinstance(error, UnroutableError):
                     await self._try_to_restore()
                 await asyncio.sleep(pause)

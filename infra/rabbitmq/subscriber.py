@@ -59,8 +59,9 @@ class Subscriber:
         topology: Topology,
         handle: Callable[[Delivery], Awaitable[Outcome]],
         settlement: ISettlement,
-        on_settled: Callable[[Delivery, Outcome, float], None] = lambda *_: None,
+        on_settled: Callable[[Delivery, Outcome, float, float], None] = lambda *_: None,
     ) -> None:
+        """`on_settled`: told the seconds from taking a delivery to its outcome, and to its settlement."""
         self.queue = queue
         self._url = url
         self._name = name
@@ -230,8 +231,9 @@ class Subscriber:
         try:
             delivery = _delivery(message)
             outcome = await self._handle(delivery)
+            handled = time.monotonic()
             await self._settlement.settle(message, outcome)
-            self._on_settled(delivery, outcome, time.monotonic() - started)
+            self._on_settled(delivery, outcome, handled - started, time.monotonic() - started)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not keep the delivery for ever
             _log.error("delivery.crashed", queue=self.queue, message_id=message.message_id, exc_info=error)
             await self._settlement.give_back(message)

@@ -61,6 +61,9 @@ class CircuitBreaker:
         self._open_until = 0.0
         self._hint = 0.0
         self._probing = False
+        self._left_closed_at = 0.0
+        self.openings = 0
+        """Times it has left the state closed."""
         self.last_failure: str | None = None
         """The last failure that counted, in words."""
         self._breaker = aiobreaker.CircuitBreaker(
@@ -78,6 +81,11 @@ class CircuitBreaker:
     def retry_after(self) -> float:
         """Seconds until the circuit may be tried; 0 when it may be now."""
         return max(self._open_until - self._clock(), 0.0) if self.state is CircuitState.OPEN else 0.0
+
+    @property
+    def open_for(self) -> float:
+        """Seconds since it left the state closed; 0 while it is closed."""
+        return 0.0 if self.state is CircuitState.CLOSED else self._clock() - self._left_closed_at
 
     async def call(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `function` through the circuit; its own result or error comes back.
@@ -136,6 +144,9 @@ class CircuitBreaker:
         before, self._state = self._state, state
         self._generation += 1
         self._probing = False
+        if before is CircuitState.CLOSED:
+            self._left_closed_at = self._clock()
+            self.openings += 1
         if state is CircuitState.OPEN:
             asked_for = self._hint > 0 and before is CircuitState.CLOSED
             self._open_until = self._clock() + (self._hint if asked_for else max(self._recovery_timeout, self._hint))

@@ -1,6 +1,7 @@
 """The supplier over HTTP."""
 
 import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -35,18 +36,21 @@ class HttpSupplier:
         timeout: float,
         connections: int,
         tls: TlsFiles = NO_FILES,
+        on_answer: Callable[[str, float], None] = lambda *_: None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         """`timeout`: seconds for one request in all. `connections`: how many requests may be under way. A user and
-        password in the URL become basic authentication. Raises ConfigurationError for an address or a file in `tls`
-        that cannot be used."""
+        password in the URL become basic authentication. `on_answer`: told of every request what it came to
+        (`accepted`, `refused`, `unavailable`, `unknown`) and how many seconds it took. Raises ConfigurationError for
+        an address or a file in `tls` that cannot be used."""
         self._address = SupplierAddress.read(url, tls)
         self._url = self._address.url.with_path(f"{self._address.url.raw_path.rstrip('/')}/dispatches", encoded=True)
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._connections = connections
+        self._on_answer = on_answer
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
-        self._guarded = resilient(circuit)(self._post)
+        self._guarded = resilient(circuit)(self._ask)
 
     async def request_dispatch(self, shipment: Shipment) -> bool:
         """Ask the supplier to dispatch the shipment."""
@@ -56,6 +60,21 @@ class HttpSupplier:
         """Close the connections."""
         if self._session is not None:
             await self._session.close()
+
+    async def _ask(self, shipment: Shipment) -> bool:
+        started, answer = time.monotonic(), "unknown"
+        try:
+            accepted = await self._post(shipment)
+            answer = "accepted"
+        except SupplierRejectedError:
+            answer = "refused"
+            raise
+        except SupplierUnavailableError:
+            answer = "unavailable"
+            raise
+        finally:
+            self._on_answer(answer, time.monotonic() - started)
+        return accepted
 
     async def _post(self, shipment: Shipment) -> bool:
         body = {"shipment_id": shipment.id, "order_id": shipment.order_id, "destination": shipment.destination}

@@ -18,8 +18,13 @@ class HealthServer:
     """
 
     def __init__(
-        self, *, live: Check, ready: Callable[[], Awaitable[Mapping[str, str | None]]], metrics: Callable[[], bytes]
+        self,
+        *,
+        live: Check,
+        ready: Callable[[], Awaitable[Mapping[str, str | None]]],
+        metrics: Callable[[Mapping[str, str | None], Mapping[str, str | None]], bytes],
     ) -> None:
+        """`metrics`: makes the metrics page, given what `live` and `ready` find."""
         self._live = live
         self._ready = ready
         self._metrics = metrics
@@ -56,7 +61,8 @@ class HealthServer:
         return _answer(await self._ready())
 
     async def _metrics_page(self, _: web.Request) -> web.Response:
-        return web.Response(body=self._metrics(), headers={"Content-Type": CONTENT_TYPE})
+        page = self._metrics(self._live(), await self._ready())
+        return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
 
 
 def _answer(checks: Mapping[str, str | None]) -> web.Response:

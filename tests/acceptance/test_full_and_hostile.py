@@ -22,7 +22,7 @@ from infra.mongodb.store import MongoStore
 from infra.supplier.simulator import SupplierSimulator
 from tests.conftest import Broker, Mongo
 from tests.support.admin import BrokerAdmin
-from tests.support.system import System, eventually, running_system
+from tests.support.system import System, WorkerProcess, eventually, running_system
 
 MIB = 1024 * 1024
 AT_ONCE = 500
@@ -68,8 +68,10 @@ async def test_a_full_retry_queue_holds_the_order_until_there_is_room(system: Sy
     await system.shipped("good")
     assert await system.depth("orders.retry.1h") == STUFFED
     await eventually(lambda: unacknowledged(admin, "orders.work", len(failing)), timeout=30)
+    await eventually(lambda: shows(worker, f'logistics_held{{queue="orders.work"}} {len(failing)}.0'))
     await admin.lift_limit("orders.retry.1h")
     await eventually(lambda: has_depth(system, "orders.retry.1h", STUFFED + len(failing)), timeout=30)
+    await eventually(lambda: shows(worker, 'logistics_held{queue="orders.work"} 0.0'))
     assert await worker.terminate() == 0
     assert await system.depth("orders.work") == 0
     assert system.letters() == []
@@ -307,6 +309,10 @@ async def has_depth(system: System, queue: str, depth: int) -> bool:
 
 async def has_at_least(system: System, depth: int) -> bool:
     return await system.depth("orders.work") >= depth
+
+
+async def shows(worker: WorkerProcess, line: str) -> bool:
+    return line in (await worker.health("/metrics"))[1].splitlines()
 
 
 async def unacknowledged(admin: BrokerAdmin, queue: str, count: int) -> bool:

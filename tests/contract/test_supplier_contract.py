@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -13,7 +14,13 @@ from infra.supplier.breaker import CircuitBreaker
 from infra.supplier.client import HttpSupplier
 from infra.supplier.simulator import SupplierSimulator
 from tests.support.fake_ports import Answer, FakeSupplier
-from worker.domain.errors import SupplierOutcomeUnknownError, SupplierRejectedError, SupplierUnavailableError
+from worker.domain.errors import (
+    CircuitBreakerOpenException,
+    SupplierError,
+    SupplierOutcomeUnknownError,
+    SupplierRejectedError,
+    SupplierUnavailableError,
+)
 from worker.domain.ports import ISupplierAPI
 from worker.domain.shipment import Shipment
 from worker.domain.trace import TraceContext, trace_scope
@@ -228,3 +235,24 @@ async def test_nothing_listens_on_a_free_port_and_that_is_unknown_too() -> None:
     with pytest.raises(SupplierOutcomeUnknownError, match="no connection"):
         await client.request_dispatch(a_shipment())
     await client.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"), [(200, "accepted"), (422, "refused"), (503, "unavailable"), (500, "unknown")]
+)
+async def test_what_each_request_came_to_is_told_with_its_time(
+    supplier: SupplierSimulator, status: int, answer: str
+) -> None:
+    told: list[tuple[str, float]] = []
+    circuit = CircuitBreaker(failure_threshold=1, recovery_timeout=60.0)
+    client = HttpSupplier(
+        supplier.url, circuit=circuit, timeout=5.0, connections=1, on_answer=lambda *what: told.append(what)
+    )
+    supplier.change(rules=[{"match": "*", "status": status}])
+    for _ in range(2):
+        with suppress(SupplierError, CircuitBreakerOpenException):
+            await client.request_dispatch(a_shipment())
+    await client.close()
+    is_open = circuit.state == "open"  # what the circuit refuses is no request
+    assert [name for name, _ in told] == [answer] * (1 if is_open else 2)
+    assert all(0 < seconds < 5 for _, seconds in told)

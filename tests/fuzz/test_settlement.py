@@ -171,6 +171,7 @@ class SettlementLife(RuleBasedStateMachine):
         self.broker.ways.clear()
         self.restore_fails = False
         self._run(lambda: asyncio.sleep(60))
+        assert self.settlement.held == 0
         for number, delivery in enumerate(self.deliveries):
             assert delivery.task.done(), "it waits although the broker is well"
             error = None if delivery.task.cancelled() else delivery.task.exception()

@@ -70,3 +70,11 @@ def test_a_queue_that_is_not_empty_or_not_seen_says_nothing(depth: int | None) -
     backlog = Backlog()
     backlog.seen(depth, now=LATER)
     assert backlog.waiting_since is None
+
+
+def test_its_age_counts_from_that_moment_and_is_unknown_without_one() -> None:
+    backlog = Backlog()
+    assert backlog.age(now=NOW) is None
+    backlog.taken(an_order(LATER))
+    assert backlog.age(now=NOW) == 3600.0
+    assert backlog.age(now=EARLIER) == 0.0

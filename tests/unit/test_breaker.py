@@ -186,3 +186,17 @@ async def test_resilient_sends_every_call_through_the_circuit_and_keeps_the_name
             await ask("fail")
     with pytest.raises(CircuitBreakerOpenException):
         await ask("hello")
+
+
+async def test_it_tells_since_when_it_has_not_been_closed_and_how_often_that_began() -> None:
+    room = Room()
+    assert (room.circuit.open_for, room.circuit.openings) == (0.0, 0)
+    await room.half_open()
+    assert (room.circuit.open_for, room.circuit.openings) == (10.0, 1)
+    await room.fail()  # the probe: it has not been closed in between
+    room.now += 10.0
+    assert (room.circuit.open_for, room.circuit.openings) == (20.0, 1)
+    await room.answer()
+    assert (room.circuit.state, room.circuit.open_for) == (CLOSED, 0.0)
+    await room.fail(3)
+    assert room.circuit.openings == 2

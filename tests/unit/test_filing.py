@@ -204,6 +204,19 @@ async def test_the_consumer_acknowledges_what_is_filed() -> None:
     assert await DeadLetterConsumer(filing=room.filing).handle(dead()) == Ack("filed")
 
 
+async def test_the_reason_of_what_is_filed_is_told_and_of_nothing_else() -> None:
+    room, told = Room(), list[str]()
+    consumer = DeadLetterConsumer(filing=room.filing, on_filed=told.append)
+    await consumer.handle(dead())
+
+    async def fail(_: str) -> None:
+        raise StoreUnavailableError("away")
+
+    room.letters.before_write = fail
+    await consumer.handle(dead())
+    assert told == [room.letter().reason]
+
+
 @pytest.mark.parametrize("error", [StoreUnavailableError("away"), LookupError("nonsense")])
 @pytest.mark.parametrize("where", ["insert", "find_shipment", "save_shipment", "resolve"])
 async def test_the_consumer_keeps_what_cannot_be_filed_and_files_it_later(where: str, error: Exception) -> None:

@@ -1,12 +1,15 @@
 """The worker's health, over real HTTP."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import aiohttp
 import pytest
 
 from infra.telemetry.health import HealthServer
 from infra.telemetry.metrics import WorkerMetrics
+from infra.telemetry.worker_state import WorkerState
+from tests.support.metric_names import AT_REST
 from worker.domain.delivery import Delivery
 from worker.domain.errors import ConfigurationError
 from worker.domain.outcome import Ack, DeadLetter, DeadLetterReason, Defer, Retry
@@ -20,12 +23,7 @@ class Room:
         self.ready: dict[str, str | None] = {"broker": None, "store": None}
         self.circuit = "closed"
         self.is_paused = False
-        self.metrics = WorkerMetrics(
-            version="1.2.3",
-            circuit_state=lambda: self.circuit,
-            in_flight=lambda _: 7,
-            paused=lambda: self.is_paused,
-        )
+        self.metrics = WorkerMetrics(version="1.2.3", look=self._look)
         self.server = HealthServer(live=lambda: self.live, ready=self._ready, metrics=self.metrics.render)
         self.port = 0
 
@@ -35,6 +33,9 @@ class Room:
             session.get(f"http://127.0.0.1:{self.port}{path}") as response,
         ):
             return response.status, await response.text()
+
+    def _look(self) -> WorkerState:
+        return replace(AT_REST, circuit=self.circuit, paused=self.is_paused, in_flight={"orders.work": 7})
 
     async def _ready(self) -> dict[str, str | None]:
         return self.ready
@@ -80,8 +81,9 @@ async def test_the_metrics_count_outcomes_by_queue_and_detail(room: Room) -> Non
         Defer("30s", error, 0),
         DeadLetter(DeadLetterReason.EXPIRED, error),
     ):
-        settled(Delivery(b"{}"), outcome, 0.2)
+        settled(Delivery(b"{}"), outcome, 0.1, 0.2)
     room.circuit = "open"
+    room.ready["store"] = "MongoDB does not answer"
     status, page = await room.get("/metrics")
     assert status == 200
     for line in (
@@ -95,6 +97,8 @@ async def test_the_metrics_count_outcomes_by_queue_and_detail(room: Room) -> Non
         'logistics_circuit_state{state="closed"} 0.0',
         'logistics_worker_info{version="1.2.3"} 1.0',
         "logistics_paused 0.0",
+        'logistics_live{check="orders"} 1.0',
+        'logistics_ready{check="store"} 0.0',
     ):
         assert line in page.splitlines()
     room.is_paused = True

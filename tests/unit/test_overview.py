@@ -249,12 +249,12 @@ def test_a_time_span_is_written_in_its_two_largest_units(seconds: float, text: s
 
 
 def test_a_replay_job_that_stopped_by_itself_is_named_and_one_under_way_is_no_problem() -> None:
-    stopped = ReplayView("0f3a9c2b", "stopped", "anna", "fixed", "the canary failed: HTTP 500")
+    stopped = ReplayView("0f3a9c2b", "stopped", "anna", "fixed", "the canary failed: HTTP 500", NOW, NOW)
     seen = overview(store=the_store(a_report(), replay=stopped))
     assert problems(seen) == [
         "replay job 0f3a9c2b stopped by itself: the canary failed: HTTP 500; 'logistics replay show 0f3a9c2b' says more"
     ]
-    under_way = ReplayView("0f3a9c2b", "ramp", "anna", "fixed", None)
+    under_way = ReplayView("0f3a9c2b", "ramp", "anna", "fixed", None, NOW, NOW)
     seen = overview(store=the_store(a_report(), replay=under_way))
     assert problems(seen) == []
     assert seen.replay_job == under_way

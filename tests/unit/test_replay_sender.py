@@ -262,9 +262,14 @@ def test_a_wave_is_bounded_by_letters_and_bytes_but_never_empty() -> None:
 # What one call finds that another has begun
 
 
-def the_sender(room: Room) -> ReplaySender:
+def the_sender(room: Room, *, on_copy: Callable[[ItemState], None] = lambda _: None) -> ReplaySender:
     return ReplaySender(
-        claims=room.claims, publisher=room.broker, default_origin=ORDERS, publish_timeout=0.05, clock=room.time.clock
+        claims=room.claims,
+        publisher=room.broker,
+        default_origin=ORDERS,
+        publish_timeout=0.05,
+        on_copy=on_copy,
+        clock=room.time.clock,
     )
 
 
@@ -341,6 +346,23 @@ async def test_a_letter_that_is_not_open_any_more_is_skipped_with_the_reason(
         room.letters.letters[letter.id] = replace(letter, state=state)
     [skipped] = await the_sender(room).send(job, [item])
     assert (skipped.state, skipped.why, room.broker.copies) == (ItemState.SKIPPED, why, [])
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (None, ItemState.SENT),
+        (PublishError("full"), ItemState.NOT_SENT),
+        (BrokerUnavailableError("gone"), ItemState.IN_DOUBT),
+    ],
+)
+async def test_of_each_copy_it_is_told_whether_it_was_sent(error: Exception | None, told: ItemState) -> None:
+    room, heard = Room(a_letter()), list[ItemState]()
+    job, item = await a_waiting_item(room)
+    if error is not None:
+        room.broker.refuse = _refusing(item.letter_id, error)
+    await the_sender(room, on_copy=heard.append).send(job, [item])
+    assert heard == [told]
 
 
 async def test_a_broker_that_is_silent_for_too_long_leaves_a_copy_in_doubt() -> None:

@@ -17,6 +17,7 @@ _COMMANDS = {
     "replay": "worker.cli.replay:replay",
     "workers": "worker.cli.workers:workers",
     "status": "worker.cli.status:status",
+    "metrics": "worker.cli.metrics:metrics",
     "topology": "worker.cli.topology:topology",
     "doctor": "worker.cli.doctor:doctor",
     "supplier-simulator": "worker.cli.simulator:supplier_simulator",

@@ -1,9 +1,7 @@
 """`logistics dead-letters export`."""
 
 import asyncio
-import sys
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,6 +10,7 @@ import click
 from worker.cli.dead_letter_filters import selecting
 from worker.cli.dead_letter_progress import progress
 from worker.cli.dead_letter_store import open_letters
+from worker.cli.output import target
 from worker.documents import json_text
 from worker.domain.dead_letter import DeadLetterRecord
 from worker.domain.selection import DeadLetterState, Selection
@@ -46,7 +45,7 @@ def export(*, selection: Selection, output: Path | None) -> None:
 async def _export(selection: Selection, output: Path | None) -> int:
     async with open_letters(load_settings()) as store:
         total = await store.dead_letters.count(selection)
-        with _target(output) as file, progress("exported", total) as one_done:
+        with target(output) as file, progress("exported", total) as one_done:
             return await _write(file, whole_letters(store.dead_letters, selection), one_done)
 
 
@@ -57,21 +56,3 @@ async def _write(file: BinaryIO, letters: AsyncIterator[DeadLetterRecord], one_d
         count += 1
         one_done()
     return count
-
-
-@contextmanager
-def _target(output: Path | None) -> Iterator[BinaryIO]:
-    """Yield the file to write to. A named one appears when it is complete, so that half an export looks like none."""
-    if output is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    unfinished = output.with_name(f".{output.name}.unfinished")
-    try:
-        with unfinished.open("wb") as file:
-            yield file
-        unfinished.replace(output)
-    except OSError as error:
-        raise click.ClickException(f"cannot write {output}: {error.strerror}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -60,6 +60,8 @@ class ReplayRunner:
         self._next_look = 0.0
         self._next_stragglers = 0.0
         self._on_its_way = 0
+        self.holds_job = False
+        """Whether there was a job to move on at the last step."""
 
     async def step(self) -> float:
         """Move the running job on by a step; return for how many seconds to pause.
@@ -74,6 +76,7 @@ class ReplayRunner:
 
     async def _step(self) -> float:
         job = await self._jobs.hold(self._name, seconds=LEASE)
+        self.holds_job = job is not None
         if job is None or self._monotonic() >= self._next_stragglers:
             await self._settling.settle(None)
             self._next_stragglers = self._monotonic() + _STRAGGLERS_EVERY

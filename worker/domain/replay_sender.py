@@ -36,14 +36,17 @@ class ReplaySender:
         publisher: IReplayPublisher,
         default_origin: Origin,
         publish_timeout: float,
+        on_copy: Callable[[ItemState], None] = lambda _: None,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         """`default_origin`: where a letter goes whose origin nobody noted. `publish_timeout`: seconds after which a
-        copy is given up as in doubt, so that none can arrive when it has been looked for already."""
+        copy is given up as in doubt, so that none can arrive when it has been looked for already. `on_copy`: told of
+        each copy whether it was sent."""
         self._claims = claims
         self._publisher = publisher
         self._default_origin = default_origin
         self._publish_timeout = publish_timeout
+        self._on_copy = on_copy
         self._clock = clock
 
     def target_of(self, job: ReplayJob, letter: DeadLetterRecord) -> Origin:
@@ -73,6 +76,8 @@ class ReplaySender:
         fresh = [item for item in items if item.letter_id in found and found[item.letter_id].fresh]
         others = [self._not_fresh(item, found.get(item.letter_id)) for item in items if item not in fresh]
         sent = await asyncio.gather(*(self._publish(job, item, found[item.letter_id].letter) for item in fresh))
+        for item in sent:
+            self._on_copy(item.state)
         confirmed = [item for item in sent if item.state is ItemState.SENT]
         if confirmed:
             await self._claims.confirm(_replays(confirmed), now=self._clock())
