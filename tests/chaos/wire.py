@@ -98,19 +98,27 @@ class Wire:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         near = _Side((reader, writer))
-        connection = _Connection(owner_of(writer.get_extra_info("peername")[1]))
+        try:
+            await self._lead_on(near)
+        except asyncio.CancelledError:
+            pass  # cut
+        finally:
+            near.abort()
+
+    async def _lead_on(self, near: _Side) -> None:
+        peer = near.writer.get_extra_info("peername")
+        if peer is None:  # gone again already
+            return
+        connection = _Connection(owner_of(peer[1]))
         connection.task = asyncio.current_task()
         self._connections.add(connection)
         try:
             far = await self._open()
             if far is None:
-                near.abort()
                 return
             if {None, connection.owner} & self._silent_for:
                 connection.silence()
             await connection.run(near, far)
-        except asyncio.CancelledError:
-            near.abort()
         finally:
             self._connections.discard(connection)
 
