@@ -12,6 +12,19 @@ _RESTART_PAUSE = 2.0
 _log = StructuredLogger("logistics.worker")
 
 
+async def first_of(*works: Coroutine[Any, Any, object]) -> None:
+    """Return when the first of these has ended, and cancel the others. Raises what it raised."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
+
+
 async def end(tasks: Collection[asyncio.Task[None]], *, again_after: float = 5.0) -> None:
     """Cancel tasks until they have ended, however that was.
 

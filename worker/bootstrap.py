@@ -40,16 +40,10 @@ from worker.domain.filing import DeadLetterFiling
 from worker.domain.log import StructuredLogger
 from worker.domain.outcome import Outcome
 from worker.intake import Intake
+from worker.parts import CONSUMERS, DEAD_LETTERS, DELIVERED, ORDERS, REPLAYS
 from worker.replaying import Replaying
 from worker.settings import Settings
 from worker.suspects import Suspects
-
-ORDERS = "orders"
-DEAD_LETTERS = "dead-letters"
-DELIVERED = "delivered"
-REPLAYS = "replays"
-"""Not a queue's consumer: the hand on the replay jobs."""
-CONSUMERS = (ORDERS, DEAD_LETTERS, DELIVERED, REPLAYS)
 
 _FILED_AT_ONCE = 5
 """Dead letters taken at once, in prefetches: a letter waits for the store alone, and many share each write."""

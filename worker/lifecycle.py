@@ -1,8 +1,6 @@
 """A worker's life: start, run, drain, stop."""
 
 import asyncio
-import os
-import signal
 import threading
 import time
 from collections.abc import Mapping
@@ -10,15 +8,14 @@ from collections.abc import Mapping
 from infra.telemetry.health import HealthServer
 from worker.background import Background, end
 from worker.bootstrap import Worker, program_version
-from worker.domain.errors import BrokerUnavailableError, ConfigurationError, StoreUnavailableError
+from worker.domain.errors import BrokerUnavailableError, StoreUnavailableError
 from worker.domain.log import StructuredLogger
 from worker.reporting import keep_reporting
+from worker.signals import stop_on_signals
 
-_DEFAULT_HEALTH = ("127.0.0.1", 8081)
 _SWEEP_EVERY = 30.0
 _TIDY_EVERY = 600.0
 _STORE_CLOSE_TIMEOUT = 2.0
-_SAME_SIGNAL = 0.05  # seconds: timeout(1) and others signal a process and then its group, which is one wish, not two
 
 _log = StructuredLogger("logistics.worker")
 
@@ -29,22 +26,24 @@ async def run_worker(worker: Worker) -> None:
     Waits for servers that are not there yet, saying so. Raises ConfigurationError (health address taken) and
     TopologyMismatchError (the broker's queues differ).
     """
-    stop = _stop_on_signals()
-    health = HealthServer(live=lambda: _live(worker), ready=lambda: _ready(worker), metrics=worker.metrics.render)
-    host, port = await _start_health(health, worker.settings.health_addr)
+    stop = stop_on_signals()
+    health = HealthServer(
+        live=lambda: _live(worker), ready=lambda: _ready(worker), metrics=lambda: _metrics_page(worker)
+    )
+    address = await health.listen(worker.settings.health_addr)
     _log.info(
         "worker.started",
         worker=worker.name,
         version=program_version(),
         queues=[subscriber.queue for subscriber in worker.subscribers],
         prefetch=worker.settings.prefetch,
-        health=f"http://{host}:{port}",
+        health=address,
     )
     background = Background()
     try:
         background.start(worker.intake.run)
         background.start(worker.controlling.run)
-        background.start(lambda: keep_reporting(worker, health=f"http://{host}:{port}"))
+        background.start(lambda: keep_reporting(worker, health=address))
         if worker.files_dead_letters:
             background.start(lambda: _sweep(worker))
             background.start(lambda: _tidy(worker))
@@ -127,7 +126,7 @@ async def _tidy(worker: Worker) -> None:
                 _log.info("dead_letters.tidied", documents=removed, why="their dead letters have expired")
 
 
-def _live(worker: Worker) -> Mapping[str, str | None]:
+async def _live(worker: Worker) -> Mapping[str, str | None]:
     return {subscriber.queue: subscriber.why_deaf for subscriber in worker.subscribers}
 
 
@@ -146,31 +145,5 @@ async def _ready(worker: Worker) -> Mapping[str, str | None]:
     return checks
 
 
-async def _start_health(health: HealthServer, address: str | None) -> tuple[str, int]:
-    """Listen where the settings say; at the default address or, when another worker has it, at a free port."""
-    if address is not None:
-        host, _, port = address.rpartition(":")
-        return host, await health.start(host.strip("[]"), int(port))
-    host, default_port = _DEFAULT_HEALTH
-    try:
-        return host, await health.start(host, default_port)
-    except ConfigurationError:
-        return host, await health.start(host, 0)
-
-
-def _stop_on_signals() -> asyncio.Event:
-    stop, first_at = asyncio.Event(), 0.0
-
-    def on_signal(number: int) -> None:
-        nonlocal first_at
-        if stop.is_set():
-            if time.monotonic() - first_at > _SAME_SIGNAL:
-                os._exit(128 + number)
-            return
-        first_at = time.monotonic()
-        _log.info("worker.signal", signal=signal.Signals(number).name)
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, on_signal, number)
-    return stop
+async def _metrics_page(worker: Worker) -> bytes:
+    return worker.metrics.render(await _live(worker), await _ready(worker))

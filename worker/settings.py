@@ -106,6 +106,7 @@ class Settings(BaseModel):
     supplier_timeout: Annotated[Seconds, Field(description="for one request to the supplier, in all")] = 10.0
     store_timeout: Annotated[Seconds, Field(description="for one operation of the store, in all")] = 5.0
     prefetch: Annotated[int, Field(ge=1, le=10_000, description="orders handled at once by one worker")] = 100
+    processes: Annotated[int, Field(ge=1, le=64, description="worker processes that one 'logistics worker' keeps")] = 1
     retry_delays: Annotated[
         tuple[Delay, ...],
         BeforeValidator(_to_delays),

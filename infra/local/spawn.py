@@ -25,11 +25,19 @@ def spawn(
 
     The child has a session of its own: Ctrl+C in the terminal reaches us, and we stop the child.
     """
-    owner = "detached" if detached else str(os.getpid())
-    leashed = [sys.executable, "-I", "-S", str(_LEASH), owner, str(folder), *command]
     started: Future[int] = Future()
-    _jobs().put((started, functools.partial(_spawn, leashed, environment, log)))
+    line = leashed(command, folder=folder, detached=detached)
+    _jobs().put((started, functools.partial(_spawn, line, environment, log)))
     return started.result()
+
+
+def leashed(command: Sequence[str], *, folder: Path, detached: bool = False) -> list[str]:
+    """Return the command that runs this one in this folder and, unless detached, ends with this process.
+
+    The kernel ends it (SIGKILL) with the *thread* that starts it. Linux only.
+    """
+    owner = "detached" if detached else str(os.getpid())
+    return [sys.executable, "-I", "-S", str(_LEASH), owner, str(folder), *command]
 
 
 def _spawn(command: list[str], environment: Mapping[str, str], log: Path) -> int:

@@ -7,8 +7,10 @@ from aiohttp import web
 from infra.telemetry.metrics import CONTENT_TYPE
 from worker.domain.errors import ConfigurationError
 
-Check = Callable[[], Mapping[str, str | None]]
+Check = Callable[[], Awaitable[Mapping[str, str | None]]]
 """Returns, by what was looked at, what is wrong with it, None when it is fine."""
+
+_DEFAULT = ("127.0.0.1", 8081)
 
 
 class HealthServer:
@@ -17,18 +19,25 @@ class HealthServer:
     Answering at all shows that the event loop moves: a supervisor's probe needs a time-out.
     """
 
-    def __init__(
-        self,
-        *,
-        live: Check,
-        ready: Callable[[], Awaitable[Mapping[str, str | None]]],
-        metrics: Callable[[Mapping[str, str | None], Mapping[str, str | None]], bytes],
-    ) -> None:
-        """`metrics`: makes the metrics page, given what `live` and `ready` find."""
+    def __init__(self, *, live: Check, ready: Check, metrics: Callable[[], Awaitable[bytes]]) -> None:
         self._live = live
         self._ready = ready
         self._metrics = metrics
         self._runner: web.AppRunner | None = None
+
+    async def listen(self, address: str | None) -> str:
+        """Listen at this `host:port`; return the URL. Raises ConfigurationError when the address is taken.
+
+        None: at the default address or, when another worker has it, at a free port.
+        """
+        if address is not None:
+            host, _, port = address.rpartition(":")
+            return f"http://{host}:{await self.start(host.strip('[]'), int(port))}"
+        host, default_port = _DEFAULT
+        try:
+            return f"http://{host}:{await self.start(host, default_port)}"
+        except ConfigurationError:
+            return f"http://{host}:{await self.start(host, 0)}"
 
     async def start(self, host: str, port: int) -> int:
         """Listen; return the port (a free one for 0). Raises ConfigurationError when the address is taken."""
@@ -55,14 +64,13 @@ class HealthServer:
             await self._runner.cleanup()
 
     async def _livez(self, _: web.Request) -> web.Response:
-        return _answer(self._live())
+        return _answer(await self._live())
 
     async def _readyz(self, _: web.Request) -> web.Response:
         return _answer(await self._ready())
 
     async def _metrics_page(self, _: web.Request) -> web.Response:
-        page = self._metrics(self._live(), await self._ready())
-        return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
+        return web.Response(body=await self._metrics(), headers={"Content-Type": CONTENT_TYPE})
 
 
 def _answer(checks: Mapping[str, str | None]) -> web.Response:

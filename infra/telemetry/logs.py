@@ -65,10 +65,10 @@ def setup_logging(level: str, *, stream: TextIO | None = None) -> Callable[[], b
 
 
 def json_formatter() -> logging.Formatter:
-    """Return the formatter of the JSON lines: `timestamp`, `level`, `logger`, `event` and the line's fields."""
+    """Return the formatter of the JSON lines: `timestamp`, `level`, `logger`, `event`, `pid` and the line's fields."""
     return _JsonFormatter(
-        ["levelname", "name", "message"],
-        rename_fields={"levelname": "level", "name": "logger", "message": "event"},
+        ["levelname", "name", "message", "process"],
+        rename_fields={"levelname": "level", "name": "logger", "message": "event", "process": "pid"},
         reserved_attrs=[*RESERVED_ATTRS, "context_fields"],
         timestamp=True,
     )

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from prometheus_client.parser import text_string_to_metric_families
 
 from infra.rabbitmq.depths import QueueLook
+from infra.telemetry.merged_metrics import ProcessState, merged_page
 from infra.telemetry.metrics import WorkerMetrics
 from infra.telemetry.overview_metrics import render_overview
 from infra.telemetry.worker_state import WorkerState
@@ -57,10 +58,15 @@ def overview_page() -> bytes:
     return render_overview(asdict(assemble(looks, store, delays=["5s"], now=NOW)), version="1.2.3")
 
 
+def supervisor_page() -> bytes:
+    """The page of two processes under a supervisor, one of which is away."""
+    return merged_page({1: ProcessState(0, worker_page().decode()), 2: ProcessState(1, None)})
+
+
 def exported() -> dict[str, set[str]]:
     """The names of every series, and which labels it has."""
     found: dict[str, set[str]] = {}
-    for page in (worker_page(), overview_page()):
+    for page in (worker_page(), supervisor_page(), overview_page()):
         for family in text_string_to_metric_families(page.decode()):
             for sample in family.samples:
                 found.setdefault(sample.name, set()).update(sample.labels)

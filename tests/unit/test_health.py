@@ -24,7 +24,7 @@ class Room:
         self.circuit = "closed"
         self.is_paused = False
         self.metrics = WorkerMetrics(version="1.2.3", look=self._look)
-        self.server = HealthServer(live=lambda: self.live, ready=self._ready, metrics=self.metrics.render)
+        self.server = HealthServer(live=self._live, ready=self._ready, metrics=self._page)
         self.port = 0
 
     async def get(self, path: str) -> tuple[int, str]:
@@ -36,6 +36,12 @@ class Room:
 
     def _look(self) -> WorkerState:
         return replace(AT_REST, circuit=self.circuit, paused=self.is_paused, in_flight={"orders.work": 7})
+
+    async def _live(self) -> dict[str, str | None]:
+        return self.live
+
+    async def _page(self) -> bytes:
+        return self.metrics.render(self.live, self.ready)
 
     async def _ready(self) -> dict[str, str | None]:
         return self.ready

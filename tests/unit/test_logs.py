@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -89,6 +90,7 @@ async def test_a_line_has_event_level_logger_time_and_fields(room: Room) -> None
         "event": "order.shipped",
         "level": "INFO",
         "logger": "logistics.test",
+        "pid": os.getpid(),
         "order_id": "A-1",
         "attempt": 2,
     }

@@ -3,12 +3,12 @@
 import asyncio
 import gc
 import os
+import sys
 
 import click
 
 from infra.telemetry.logs import setup_logging
-from worker.bootstrap import CONSUMERS, Worker
-from worker.lifecycle import run_worker
+from worker.parts import CONSUMERS
 from worker.settings import Settings, load_settings
 
 _GARBAGE_THRESHOLD = 50_000
@@ -32,29 +32,55 @@ def _consumer_names(_: click.Context, __: click.Parameter, value: str | None) ->
     metavar="NAME[,NAME]",
     help=f"Run only these parts: {', '.join(CONSUMERS)}. All of them when not given.",
 )
-def work(consumers: tuple[str, ...]) -> None:
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="Keep so many worker processes. LOGISTICS_PROCESSES, or 1, when not given. Linux.",
+)
+def work(consumers: tuple[str, ...], processes: int | None) -> None:
     """Take orders and ship them, note their delivery, file dead letters, replay; until SIGTERM or Ctrl-C.
 
     The first signal drains: nothing new is taken, what is in flight finishes within LOGISTICS_DRAIN_TIMEOUT, the rest
     goes back to its queue. A second signal ends it at once. Either way nothing is lost.
 
     Servers that are not there yet are waited for. Health is at /livez, /readyz and /metrics of LOGISTICS_HEALTH_ADDR.
+
+    One process uses one processor core. When that core is full, and there are more, let several processes share the
+    work: --processes 4. Each takes LOGISTICS_PREFETCH orders at once and has a circuit of its own. One that dies is
+    started again, after 0.5 s, then ever later, up to 30 s; signals, health and metrics are those of all together.
+    When it is the supplier that is slow and the core is idle, raise LOGISTICS_PREFETCH instead: it costs less memory.
+
+    \b
+    Examples:
+      logistics worker
+      logistics worker --processes 4
+      logistics worker --consumers dead-letters,replays
     """
     settings = load_settings()
     write_last_lines = setup_logging(settings.log_level)
     code = 1
     try:
-        asyncio.run(_run(settings, consumers))
-        code = 0
+        code = asyncio.run(_run(settings, consumers, processes or settings.processes))
     finally:
         if not write_last_lines():
             os._exit(code)  # nobody reads standard error: an orderly end would wait for that for ever
+    sys.exit(code)
 
 
-async def _run(settings: Settings, consumers: tuple[str, ...]) -> None:
+async def _run(settings: Settings, consumers: tuple[str, ...], processes: int) -> int:
+    # Imported where it is used: a supervisor holds nothing of what a worker consists of, and the other way round.
+    if processes > 1:
+        from worker.supervisor import supervise
+
+        return await supervise(settings, processes=processes, consumers=consumers)
+    from worker.bootstrap import Worker
+    from worker.lifecycle import run_worker
+
     worker = Worker(settings, consumers=consumers)
     _collect_less_often()
     await run_worker(worker)
+    return 0
 
 
 def _collect_less_often() -> None:
