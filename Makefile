@@ -9,7 +9,7 @@ PYTHON := $(VENV)/bin/python
 LOGISTICS := $(VENV)/bin/logistics
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install install-servers install-test-tools demo up down test unit chaos fuzz check audit format clean
+.PHONY: help install install-servers install-test-tools demo up down test unit chaos fuzz bench check audit format clean
 
 help: ## List these commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ chaos: install install-servers ## Orders flow, faults strike, every order is loo
 
 fuzz: install ## Fuzz for an hour, or for LOGISTICS_FUZZ_MINUTES; no servers
 	$(PYTHON) -m tests.fuzz
+
+bench: install install-servers ## Measure the worker beside the same job written plainly: make bench BENCH='--orders 20000 --rounds 5'
+	$(PYTHON) -m benchmarks $(BENCH)
 
 check: install ## Format, lint, types, import rules, the Compose file: what CI checks
 	$(VENV)/bin/ruff format --check .
