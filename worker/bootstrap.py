@@ -85,7 +85,11 @@ class Worker:
         )
         self.intake = Intake(prefetch=settings.prefetch, circuit=self.circuit, prepare_store=self._prepare_store)
         self.controlling = Controlling(
-            controls=MongoWorkerControls(self.store), name=self.name, intake=self.intake, prefetch=settings.prefetch
+            controls=MongoWorkerControls(self.store),
+            name=self.name,
+            intake=self.intake,
+            circuit=self.circuit,
+            prefetch=settings.prefetch,
         )
         self.filing = DeadLetterFiling(
             dead_letters=self._dead_letters,
@@ -202,7 +206,7 @@ class Worker:
     def _circuit_changed(self, state: CircuitState) -> None:
         if state is CircuitState.OPEN:
             seconds = round(self.circuit.retry_after, 1)
-            _log.warning("circuit.open", seconds=seconds, why=self.circuit.last_failure)
+            _log.warning("circuit.open", seconds=seconds, why=self.circuit.held_open or self.circuit.last_failure)
         else:
             _log.info(f"circuit.{state}")
         self.intake.circuit_changed()

@@ -8,8 +8,12 @@ from worker.domain.controls import ControlAction, Wish, Wishes
 from worker.overview_picture import WorkerView
 
 _NAMED = 3
-_ORDER = (ControlAction.PAUSE, ControlAction.PREFETCH)
-_END = {ControlAction.PAUSE: "resume", ControlAction.PREFETCH: "prefetch default"}
+_ORDER = (ControlAction.PAUSE, ControlAction.OPEN_CIRCUIT, ControlAction.PREFETCH)
+_END = {
+    ControlAction.PAUSE: "resume",
+    ControlAction.OPEN_CIRCUIT: "circuit reset",
+    ControlAction.PREFETCH: "prefetch default",
+}
 
 
 def held_back(wishes: Wishes, workers: Sequence[WorkerView], *, now: datetime) -> list[str]:
@@ -47,7 +51,7 @@ def _sentence(same: Sequence[Wish], wishes: Wishes, workers: Sequence[WorkerView
 def _what(wish: Wish) -> str:
     if wish.action is ControlAction.PREFETCH:
         return f"the prefetch is set to {wish.prefetch:,}"
-    return "taking orders is paused"
+    return "taking orders is paused" if wish.action is ControlAction.PAUSE else "the circuit is held open"
 
 
 def _whom(same: Sequence[Wish], wishes: Wishes, workers: Sequence[WorkerView]) -> str:
@@ -61,8 +65,7 @@ def _whom(same: Sequence[Wish], wishes: Wishes, workers: Sequence[WorkerView]) -
 def _concerned(same: Sequence[Wish], wishes: Wishes, workers: Sequence[WorkerView]) -> Iterator[WorkerView]:
     """Yield the workers for which one of these wishes counts."""
     for worker in workers:
-        control = wishes.for_worker(worker.name)
-        if any(wish in (control.paused, control.prefetch) for wish in same):
+        if any(wish in wishes.for_worker(worker.name).parts for wish in same):
             yield worker
 
 

@@ -21,14 +21,34 @@ class IIntake(Protocol):
         ...
 
 
+class ICircuit(Protocol):
+    """What is steered of the circuit breaker."""
+
+    @property
+    def held_open(self) -> str | None:
+        """Who holds it open by hand and why; None: nobody."""
+        ...
+
+    def hold_open(self, why: str) -> None:
+        """Refuse every call, with these words and without probing, until `reset`."""
+        ...
+
+    def reset(self) -> None:
+        """Close it now, whoever or whatever has opened it."""
+        ...
+
+
 class Controlling:
     """Reads the wishes every second and carries them out. While the store is away the last known ones stay in force."""
 
-    def __init__(self, *, controls: IWorkerControls, name: str, intake: IIntake, prefetch: int) -> None:
+    def __init__(
+        self, *, controls: IWorkerControls, name: str, intake: IIntake, circuit: ICircuit, prefetch: int
+    ) -> None:
         """`prefetch`: orders at once, where nothing else is wished."""
         self._controls = controls
         self._name = name
         self._intake = intake
+        self._circuit = circuit
         self._prefetch = prefetch
         self._control = Control()
         self._one_at_a_time = asyncio.Lock()
@@ -48,17 +68,23 @@ class Controlling:
     @property
     def carried_out(self) -> dict[str, Any]:
         """What is carried out, for this worker's report."""
-        return {"revision": self._control.revision, "paused": self.is_paused, "prefetch": self.prefetch}
+        return {
+            "revision": self._control.revision,
+            "paused": self.is_paused,
+            "prefetch": self.prefetch,
+            "circuit_held_open": self._circuit.held_open,
+        }
 
     async def refresh(self) -> None:
         """Read the wishes and carry them out. Raises StoreUnavailableError."""
         async with self._one_at_a_time:  # else an earlier answer could be carried out after a later one
             control = (await self._controls.read()).for_worker(self._name)
             before, self._control = self._control, control
+            self._steer_circuit(before)
             self._intake.steer_by_hand(paused=self.is_paused, prefetch=self.prefetch)
             if control != before:
                 self._news.set()
-            for old, new in ((before.paused, control.paused), (before.prefetch, control.prefetch)):
+            for old, new in zip(before.parts, control.parts, strict=True):
                 _tell(old, new)
 
     async def run(self) -> None:
@@ -78,6 +104,13 @@ class Controlling:
         except TimeoutError:
             pass
         self._news.clear()
+
+    def _steer_circuit(self, before: Control) -> None:
+        wish = self._control.open_circuit
+        if wish is not None:
+            self._circuit.hold_open(f"circuit opened by hand by {wish.by}{f': {wish.why}' if wish.why else ''}")
+        elif self._circuit.held_open is not None or self._control.reset > before.reset:
+            self._circuit.reset()
 
 
 def _tell(old: Wish | None, new: Wish | None) -> None:

@@ -23,8 +23,10 @@ class Fleet:
         One that may be tried counts as closed: it needs an order to try it with, and a replay's copy is one.
         """
         for worker in await self._live():
-            if WORK_QUEUE in worker.in_flight and worker.circuit == "open" and worker.circuit_retry_after > 0:
-                why = f": {worker.last_failure}" if worker.last_failure else ""
+            is_open = worker.circuit_held_open or (worker.circuit == "open" and worker.circuit_retry_after > 0)
+            if WORK_QUEUE in worker.in_flight and is_open:
+                because = worker.circuit_held_open or worker.last_failure
+                why = f": {because}" if because else ""
                 return f"the circuit to the supplier is open at worker {worker.name}{why}"
         return None
 

@@ -65,6 +65,8 @@ class WorkerView:
     """Taking orders is paused by hand."""
     prefetch: int | None = None
     """Orders at once when nothing else limits it."""
+    circuit_held_open: str | None = None
+    """Who holds the circuit open by hand and why, in words."""
     control_revision: int = 0
     """Of the wishes that it has carried out."""
 
@@ -225,6 +227,7 @@ def _worker_view(report: Mapping[str, Any], now: datetime) -> WorkerView:
         runs_replays=bool(report.get("runs_replays")),
         paused=bool(control.get("paused")),
         prefetch=control.get("prefetch"),
+        circuit_held_open=control.get("circuit_held_open"),
         control_revision=control.get("revision", 0),
     )
 

@@ -45,6 +45,8 @@ def oldest_in_words(oldest: OldestWaiting) -> str:
 
 def circuit_in_words(worker: WorkerView) -> str:
     """Return where a worker's circuit stands, with its countdown: `open, next try in 4 s`."""
+    if worker.circuit_held_open and not worker.lost:
+        return "opened by hand"
     if worker.circuit == "open":
         return "open" if worker.lost else f"open, {_next_try(worker.circuit_retry_after)}"
     return worker.circuit.replace("_", " ")
@@ -103,7 +105,8 @@ def _no_consumer(queue: QueueView, live: Sequence[WorkerView]) -> str | None:
 
 def _open_circuits(live: Sequence[WorkerView]) -> str | None:
     workers = order_takers(live)
-    not_closed = [worker for worker in workers if worker.circuit in {"open", "half_open"}]
+    by_itself = [worker for worker in workers if not worker.circuit_held_open]
+    not_closed = [worker for worker in by_itself if worker.circuit in {"open", "half_open"}]
     if not not_closed:
         return None
     newest = min(not_closed, key=lambda worker: worker.seen_ago)

@@ -2,7 +2,7 @@
 
 The guard adds: one probe at a time when half-open, a monotonic clock, the caller's own error instead of the breaker's,
 results that count only when the state has not changed since the call began, a cancelled probe that frees its place,
-and how long until the circuit may be tried.
+how long until the circuit may be tried, and a hand that holds it open.
 """
 
 import functools
@@ -64,6 +64,7 @@ class CircuitBreaker:
         self._left_closed_at = 0.0
         self.openings = 0
         """Times it has left the state closed."""
+        self._held_open: str | None = None
         self.last_failure: str | None = None
         """The last failure that counted, in words."""
         self._breaker = aiobreaker.CircuitBreaker(
@@ -79,13 +80,34 @@ class CircuitBreaker:
 
     @property
     def retry_after(self) -> float:
-        """Seconds until the circuit may be tried; 0 when it may be now."""
+        """Seconds until the circuit may be tried; 0 when it may be now. Held open: after which to look again."""
+        if self._held_open is not None:
+            return self._recovery_timeout
         return max(self._open_until - self._clock(), 0.0) if self.state is CircuitState.OPEN else 0.0
 
     @property
     def open_for(self) -> float:
         """Seconds since it left the state closed; 0 while it is closed."""
         return 0.0 if self.state is CircuitState.CLOSED else self._clock() - self._left_closed_at
+
+    @property
+    def held_open(self) -> str | None:
+        """Who holds it open by hand and why; None: nobody."""
+        return self._held_open
+
+    def hold_open(self, why: str) -> None:
+        """Refuse every call, with these words and without probing, until `reset`."""
+        before, self._held_open = self._held_open, why
+        if self._state is not CircuitState.OPEN:
+            self._breaker.open()
+        elif before is None:
+            self._on_change(CircuitState.OPEN)
+
+    def reset(self) -> None:
+        """Close it now, whoever or whatever has opened it; what is under way does not count any more."""
+        self._held_open = None
+        if self._state is not CircuitState.CLOSED:
+            self._breaker.close()
 
     async def call(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `function` through the circuit; its own result or error comes back.
@@ -108,6 +130,8 @@ class CircuitBreaker:
         return result
 
     def _enter(self) -> int:
+        if self._held_open is not None:
+            raise CircuitBreakerOpenException(self.retry_after, by_hand=self._held_open)
         if self.state is CircuitState.OPEN:
             if self.retry_after > 0:
                 raise CircuitBreakerOpenException(self.retry_after)

@@ -8,6 +8,8 @@ from typing import Any
 import aio_pika
 import pytest
 
+from tests.conftest import Broker
+from tests.support.admin import BrokerAdmin
 from tests.support.command import Ran, run
 from tests.support.proxy import proxy_to_store
 from tests.support.system import System, WorkerProcess, eventually
@@ -54,11 +56,16 @@ async def publish_elsewhere(system: System, exchange: str, key: str, body: bytes
 
 
 async def stays_waiting(system: System, *orders: str, seconds: float = 1.5) -> None:
-    """Check that these orders, and no others, wait, and that nobody takes one."""
-    await eventually(lambda: system.depth("orders.work"))
+    """Check that these orders, and no others, wait, and that the supplier is asked for none."""
+
+    async def all_wait() -> bool:
+        return await system.depth("orders.work") == len(orders)
+
+    await eventually(all_wait)
+    asked = system.supplier.stats()["requests"]
     await asyncio.sleep(seconds)
-    assert await system.depth("orders.work") == len(orders)
-    assert [order for order in orders if system.supplier.requests(order)] == []
+    assert await all_wait()
+    assert system.supplier.stats()["requests"] == asked
 
 
 async def test_a_pause_stops_all_workers_within_two_seconds_and_resume_lets_every_order_ship(system: System) -> None:
@@ -135,6 +142,81 @@ async def test_a_worker_that_starts_during_a_pause_takes_nothing_killed_or_not(s
     assert (await workers(system, "resume", "--all", "-q", code=1)).out.startswith("Resumed: 1 of ")
     await system.shipped("o-1")
     assert not last.events("order.duplicate")
+
+
+async def test_a_circuit_opened_by_hand_makes_orders_wait_and_no_dead_letter_and_reset_ships_them(
+    system: System,
+) -> None:
+    system.settings.update(LOGISTICS_MAX_AGE="1s", LOGISTICS_MAX_ATTEMPTS="1")
+    worker = await system.start_worker()
+    ran = await workers(system, "circuit", "open", "--all", *WHY)
+    assert ran.out == f"Opened: {name_of(worker)}\n"
+    orders = [f"o-{number}" for number in range(30)]
+    await publish(system, *orders)
+    await stays_waiting(system, *orders, seconds=3)  # longer than the recovery time: nobody probes
+    worker.kill()
+    again = await system.start_worker()
+    await stays_waiting(system, *orders)
+    [told] = [problem for problem in await problems(system) if "worker lost" not in problem]
+    assert told.startswith("the circuit is held open on all workers")
+    await workers(system, "circuit", "reset", name_of(again))
+    await system.shipped(*orders)
+    assert system.letters() == []
+
+
+async def test_orders_in_hand_when_the_circuit_is_opened_by_hand_come_back_and_ship(system: System) -> None:
+    """They have failed before, long ago: by itself an open circuit would give them up."""
+    system.settings.update(LOGISTICS_MAX_AGE="1s", LOGISTICS_MAX_ATTEMPTS="50", LOGISTICS_RETRY_DELAYS="100ms")
+    worker = await system.start_worker(LOGISTICS_BREAKER_FAILURE_THRESHOLD="100000")
+    system.supplier.change(rules=[{"match": "*", "status": 500}])
+    orders = [f"o-{number}" for number in range(20)]
+    await publish(system, *orders)
+    await eventually(lambda: all(len(system.supplier.requests(order)) > 1 for order in orders))
+    await asyncio.sleep(1)
+    await workers(system, "circuit", "open", "--all", *WHY)
+    await eventually(lambda: worker.events("order.deferred"))
+    system.supplier.change(rules=[])
+    await stays_waiting(system, *orders)
+    await workers(system, "circuit", "reset", "--all")
+    await system.shipped(*orders)
+    assert system.letters() == []
+    deferred = worker.events("order.deferred")[0]
+    assert "circuit opened by hand by anna: supplier migration" in str(deferred)
+
+
+async def test_reset_by_hand_closes_a_circuit_that_failures_have_opened(system: System) -> None:
+    worker = await system.start_worker(LOGISTICS_BREAKER_RECOVERY_TIMEOUT="1h", LOGISTICS_RETRY_DELAYS="200ms")
+    system.supplier.change(outage=True, retry_after=None)
+    await publish(system, *(f"o-{number}" for number in range(5)))
+    await eventually(lambda: worker.events("circuit.open"))
+    system.supplier.change(outage=False)
+    await workers(system, "circuit", "reset", "--all")
+    await system.shipped(*(f"o-{number}" for number in range(5)))
+
+
+async def test_another_prefetch_is_seen_at_the_broker_and_at_the_supplier(system: System, broker: Broker) -> None:
+    admin = BrokerAdmin(broker.amqp_url, broker.management_url)
+    worker = await system.start_worker(LOGISTICS_PREFETCH="2")
+
+    async def prefetch() -> list[int]:
+        consumers = await admin.call("GET", f"/api/consumers/{broker.vhost}")
+        return [each["prefetch_count"] for each in consumers if each["queue"]["name"] == "orders.work"]
+
+    async def is_now(number: int) -> bool:
+        return await prefetch() == [number]
+
+    await eventually(lambda: is_now(2))
+    await workers(system, "prefetch", "12", "--all", *WHY)
+    await eventually(lambda: is_now(12))
+    system.supplier.change(latency=0.5)
+    await publish(system, *(f"o-{number}" for number in range(36)))
+    await system.shipped(*(f"o-{number}" for number in range(36)))
+    assert system.supplier.stats()["max_in_flight"] == 12, "the connections follow"
+    [told] = await problems(system)
+    assert told.startswith("the prefetch is set to 12 on all workers by anna")
+    await workers(system, "prefetch", "default", "--all")
+    await eventually(lambda: is_now(2))
+    assert control(system, worker)["prefetch"] == 2
 
 
 async def test_paused_while_the_store_is_away_it_stays_paused_and_hears_of_the_end_before_it_takes_anything(

@@ -34,7 +34,7 @@ async def test_where_nothing_was_ever_wished_there_is_nothing(controls: Controls
 
 
 async def test_wishes_come_back_as_they_were_stored(controls: Controls) -> None:
-    wishes = Wishes(1, (PAUSE, TEN, replace(TEN, prefetch=None)))
+    wishes = Wishes(1, (PAUSE, TEN, *(replace(PAUSE, action=action) for action in ControlAction)))
     assert await controls.replace(wishes, expected=0)
     assert await controls.read() == wishes
     assert await controls.replace(Wishes(2, ()), expected=1)

@@ -10,6 +10,7 @@ from worker.domain.errors import ControlRefusedError
 
 NOW = datetime(2026, 3, 1, 12, 3, tzinfo=UTC)
 PAUSE, RESUME, PREFETCH = ControlAction.PAUSE, ControlAction.RESUME, ControlAction.PREFETCH
+OPEN, RESET = ControlAction.OPEN_CIRCUIT, ControlAction.RESET_CIRCUIT
 KNOWN = ("a", "b", "c")
 
 
@@ -71,6 +72,18 @@ def test_the_same_goes_for_the_prefetch_and_none_is_the_worker_s_own(
     said: list[tuple[ControlAction, str | None, int | None]], expected: list[int | None]
 ) -> None:
     assert prefetches(after(*said)) == expected
+
+
+def test_the_circuit_is_held_open_until_a_newer_wish_resets_it_once() -> None:
+    opened = after((OPEN, None), (PAUSE, None))
+    assert [(opened.for_worker(name).open_circuit is not None, opened.for_worker(name).reset) for name in KNOWN] == [
+        (True, 0)
+    ] * 3
+    one_closed = after((OPEN, None), (RESET, "b"))
+    assert [one_closed.for_worker(name).open_circuit is None for name in KNOWN] == [False, True, False]
+    assert [one_closed.for_worker(name).reset for name in KNOWN] == [0, 2, 0]
+    closed = after((OPEN, "a"), (RESET, None), (PAUSE, None))
+    assert [(closed.for_worker(name).open_circuit, closed.for_worker(name).reset) for name in KNOWN] == [(None, 2)] * 3
 
 
 def test_a_fleet_s_wish_holds_for_a_worker_that_nobody_has_seen_yet() -> None:

@@ -8,6 +8,7 @@ import pytest
 from infra.mongodb.store import MongoStore
 from infra.mongodb.workers import MongoWorkerReports
 from infra.rabbitmq.topology import queue_of
+from worker.domain.control_ports import SeenWorker
 from worker.fleet import Fleet
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -46,6 +47,30 @@ async def test_one_open_circuit_is_enough_and_is_named_with_its_last_failure() -
     why = await why_open(a_report(), a_report(name="w-2", last_failure="HTTP 503", **OPEN))
     assert why == "the circuit to the supplier is open at worker w-2: HTTP 503"
     assert await why_open(a_report(name="w-2", **OPEN)) == "the circuit to the supplier is open at worker w-2"
+
+
+async def test_a_circuit_that_is_held_open_by_hand_is_open_whatever_its_countdown_says() -> None:
+    held = {"circuit_held_open": "circuit opened by hand by ann: audit"}
+    report = a_report(circuit="open", circuit_retry_after=0.5, last_failure="HTTP 503", control=held)
+    assert await why_open(report) == (
+        "the circuit to the supplier is open at worker w-1: circuit opened by hand by ann: audit"
+    )
+
+
+async def test_the_workers_that_take_orders_are_told_with_what_they_have_carried_out() -> None:
+    reports = Reports(
+        a_report(control={"revision": 7}),
+        a_report(name="old-version"),
+        a_report(name="lost", age=60.0),
+        a_report(name="stopped", stopped=True),
+        a_report(name="files", in_flight={"orders.dlq": 0}),
+    )
+    assert await Fleet(reports, clock=lambda: NOW).taking_orders() == [
+        SeenWorker("w-1", is_live=True, has_stopped=False, carried_out=7),
+        SeenWorker("old-version", is_live=True, has_stopped=False, carried_out=0),
+        SeenWorker("lost", is_live=False, has_stopped=False, carried_out=0),
+        SeenWorker("stopped", is_live=False, has_stopped=True, carried_out=0),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -321,6 +321,19 @@ def test_another_prefetch_is_told_after_a_pause() -> None:
     )
 
 
+def test_a_circuit_held_open_by_hand_is_told_as_such_and_not_as_the_supplier_s_fault() -> None:
+    wishes = wished((ControlAction.OPEN_CIRCUIT, None))
+    held = {"revision": 1, "circuit_held_open": "circuit opened by hand by ann: supplier migration"}
+    report = a_report("a", circuit="open", circuit_retry_after=9.0, last_failure="HTTP 503: x", control=held)
+    seen = overview(the_looks(work=QueueLook(9, 0)), the_store(report, wishes=wishes))
+    assert problems(seen) == [
+        "the circuit is held open on all workers by ann since 11:53 UTC: supplier migration; "
+        "'logistics workers circuit reset --all' ends it"
+    ]
+    assert seen.workers is not None
+    assert circuit_in_words(seen.workers[0]) == "opened by hand"
+
+
 def test_no_consumer_while_all_are_paused_is_how_it_should_be_and_not_while_one_is_not() -> None:
     wishes, nobody = wished((PAUSE, None)), the_looks(work=QueueLook(9, 0))
     paused = a_report("a", control={"revision": 1, "paused": True})

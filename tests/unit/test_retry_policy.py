@@ -73,6 +73,14 @@ def length(policy: RetryPolicy, label: str) -> float:
     return next(delay.seconds for delay in policy.delays if delay.label == label)
 
 
+@pytest.mark.parametrize("age", [0, 86_400_000, 10**12])
+def test_a_circuit_opened_by_hand_makes_no_dead_letter_however_old_the_order_is(age: int) -> None:
+    error = CircuitBreakerOpenException(10.0, by_hand="circuit opened by hand by ann: audit")
+    outcome = RetryPolicy().decide(error, attempt=5, first_failed_at=1, now=1 + age, chance=0.0)
+    assert isinstance(outcome, Defer)
+    assert (outcome.queue, outcome.not_before) == ("30s", 1 + age + 10_000)
+
+
 @given(policies, errors, attempts, ages, chances)
 def test_the_same_question_has_the_same_answer(
     policy: RetryPolicy, error: BaseException, attempt: int, age: int | None, chance: float

@@ -73,11 +73,15 @@ async def test_every_action_has_its_word_in_the_audit_log() -> None:
     await room.service.resume(["a", "b"], by="ann")
     await room.service.set_prefetch(None, 5000, by="ann")
     await room.service.set_prefetch(["b"], None, by="ann")
+    await room.service.open_circuit(None, by="ann", why="")
+    await room.service.reset_circuit(["a"], by="ann")
     assert [(entry.action, entry.what) for entry in room.log.all] == [
         ("workers.pause", "worker a"),
         ("workers.resume", "worker a, b"),
         ("workers.prefetch", "all workers: 5,000"),
         ("workers.prefetch", "worker b: as set"),
+        ("workers.circuit.open", "all workers"),
+        ("workers.circuit.reset", "worker a"),
     ]
 
 

@@ -31,7 +31,7 @@ Wishing = Callable[..., Awaitable[Wishes]]
 
 @click.group("workers")
 def workers() -> None:
-    """Show the workers, and hold them back by hand: pause them, change how many orders they take at once.
+    """Show the workers, and hold them back by hand: pause them, change how much they take at once, open the circuit.
 
     A wish for --all holds until it is taken back: also for workers that start later, whatever is restarted. One for a
     worker by NAME counts for this name, before what is wished of all; as names are HOST-PID, it mostly ends with the
@@ -46,6 +46,8 @@ def workers() -> None:
       logistics workers resume --all
       logistics workers prefetch 10 --all --why 'supplier asks for less'
       logistics workers prefetch default --all
+      logistics workers circuit open --all --why 'supplier ships to wrong addresses'
+      logistics workers circuit reset --all             at once, without waiting for a probe
       logistics audit --action workers                  who did what
     """
 
@@ -120,6 +122,33 @@ def _needed(why: str) -> str:
     if not why.strip():
         raise click.UsageError("say why, for everybody to see: --why 'supplier migration until 14:00'")
     return why
+
+
+@workers.group("circuit")
+def circuit() -> None:
+    """Open the circuit to the supplier by hand, or close it now."""
+
+
+@circuit.command("open")
+@_holding
+def open_(*, why: str, **given: Any) -> None:
+    """Ask the supplier for nothing more, not even to probe, until 'circuit reset'.
+
+    Orders wait in orders.work; those in hand that have not been sent yet come back there. None becomes a dead letter
+    for it. A replay job stops.
+    """
+    _run(lambda controls: controls.open_circuit, "Opened", why=_needed(why), **given)
+
+
+@circuit.command("reset")
+@_holding
+def reset(**given: Any) -> None:
+    """Close the circuit now, whether it was opened by hand or by failures; it may open by itself again.
+
+    After failures a worker closes it by itself, when a probe says that the supplier works. This is for those who know
+    it already. Orders are taken slowly at first.
+    """
+    _run(lambda controls: controls.reset_circuit, "Closed", **given)
 
 
 async def _list(settings: Settings, *, quiet: bool, as_json: bool) -> None:

@@ -21,6 +21,8 @@ class AuditAction(StrEnum):
     WORKERS_PAUSE = "workers.pause"
     WORKERS_RESUME = "workers.resume"
     WORKERS_PREFETCH = "workers.prefetch"
+    WORKERS_CIRCUIT_OPEN = "workers.circuit.open"
+    WORKERS_CIRCUIT_RESET = "workers.circuit.reset"
 
 
 @dataclass(frozen=True, slots=True)

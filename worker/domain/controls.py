@@ -22,6 +22,8 @@ class ControlAction(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     PREFETCH = "prefetch"
+    OPEN_CIRCUIT = "circuit.open"
+    RESET_CIRCUIT = "circuit.reset"
 
 
 class ControlKind(StrEnum):
@@ -29,12 +31,15 @@ class ControlKind(StrEnum):
 
     INTAKE = "intake"
     PREFETCH = "prefetch"
+    CIRCUIT = "circuit"
 
 
 KIND_OF = {
     ControlAction.PAUSE: ControlKind.INTAKE,
     ControlAction.RESUME: ControlKind.INTAKE,
     ControlAction.PREFETCH: ControlKind.PREFETCH,
+    ControlAction.OPEN_CIRCUIT: ControlKind.CIRCUIT,
+    ControlAction.RESET_CIRCUIT: ControlKind.CIRCUIT,
 }
 
 
@@ -61,7 +66,9 @@ class Wish:
     @property
     def holds_back(self) -> bool:
         """Whether a worker that carries it out does other than it would by itself."""
-        return self.action is ControlAction.PAUSE or self.prefetch is not None
+        if self.action is ControlAction.PREFETCH:
+            return self.prefetch is not None
+        return self.action in {ControlAction.PAUSE, ControlAction.OPEN_CIRCUIT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,14 @@ class Control:
     """Of the wishes it comes from."""
     paused: Wish | None = None
     prefetch: Wish | None = None
+    open_circuit: Wish | None = None
+    reset: int = 0
+    """The revision of the wish to close the circuit that counts, to be carried out once; 0: there is none."""
+
+    @property
+    def parts(self) -> tuple[Wish | None, ...]:
+        """The wishes behind it."""
+        return (self.paused, self.open_circuit, self.prefetch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +107,8 @@ class Wishes:
             revision=self.revision,
             paused=holding.get(ControlKind.INTAKE),
             prefetch=holding.get(ControlKind.PREFETCH),
+            open_circuit=holding.get(ControlKind.CIRCUIT),
+            reset=_reset_of(chosen.get(ControlKind.CIRCUIT)),
         )
 
     def with_wish(self, wish: Wish, *, workers: Collection[str] | None, known: Collection[str]) -> "Wishes":
@@ -120,6 +137,10 @@ def checked_prefetch(prefetch: int | None) -> int | None:
     if prefetch is not None and not 1 <= prefetch <= MAX_PREFETCH:
         raise ControlRefusedError(f"a prefetch is 1 to {MAX_PREFETCH}; to take no orders at all, pause the workers")
     return prefetch
+
+
+def _reset_of(wish: Wish | None) -> int:
+    return wish.revision if wish is not None and wish.action is ControlAction.RESET_CIRCUIT else 0
 
 
 def _is_replaced(old: Wish, kind: ControlKind, workers: Collection[str] | None) -> bool:

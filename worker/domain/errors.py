@@ -86,10 +86,12 @@ class SupplierOutcomeUnknownError(SupplierError):
 class CircuitBreakerOpenException(LogisticsError):
     """The circuit is open: the call was refused without being made."""
 
-    def __init__(self, retry_after: float) -> None:
-        super().__init__(f"circuit open; next try possible in {retry_after:.1f} s")
+    def __init__(self, retry_after: float, *, by_hand: str | None = None) -> None:
+        super().__init__(by_hand or f"circuit open; next try possible in {retry_after:.1f} s")
         self.retry_after = retry_after
-        """Seconds until the circuit may be tried."""
+        """Seconds until the circuit may be tried; opened by hand: after which to look again."""
+        self.is_by_hand = by_hand is not None
+        """Whether an operator holds it open; `by_hand` says who, and why."""
 
 
 class StoreUnavailableError(LogisticsError):

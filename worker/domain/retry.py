@@ -77,6 +77,8 @@ class RetryPolicy:
                 return DeadLetter(DeadLetterReason.UNKNOWN_SHIPMENT, error)
             case StoreUnavailableError():
                 return self.defer(error, seconds=_STORE_DOWN_DELAY, now=now)
+            case CircuitBreakerOpenException(is_by_hand=True):
+                return self.defer(error, seconds=error.retry_after, now=now)  # no operator's word makes a dead letter
             case CircuitBreakerOpenException() | EarlyNoticeError() if too_old:
                 return DeadLetter(DeadLetterReason.EXPIRED, error)
             case CircuitBreakerOpenException():

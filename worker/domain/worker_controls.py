@@ -1,4 +1,4 @@
-"""What an operator does to hold workers back: pause, resume, another prefetch. The workers carry it out."""
+"""What an operator does to hold workers back: pause, prefetch, circuit. The workers carry it out."""
 
 import asyncio
 import time
@@ -68,6 +68,14 @@ class WorkerControls:
     ) -> Wishes:
         """Handle so many orders at once; None: as the worker's own setting says. Raises ControlRefusedError."""
         return await self._wish(ControlAction.PREFETCH, workers, by=by, why=why, prefetch=checked_prefetch(prefetch))
+
+    async def open_circuit(self, workers: Sequence[str] | None, *, by: str, why: str) -> Wishes:
+        """Ask the supplier for nothing more, not even to probe, until the circuit is reset; orders wait."""
+        return await self._wish(ControlAction.OPEN_CIRCUIT, workers, by=by, why=why)
+
+    async def reset_circuit(self, workers: Sequence[str] | None, *, by: str, why: str = "") -> Wishes:
+        """Close the circuit now, whoever or whatever has opened it; it can open by itself again."""
+        return await self._wish(ControlAction.RESET_CIRCUIT, workers, by=by, why=why)
 
     async def answers(self, revision: int, workers: Sequence[str] | None, *, patience: float = _PATIENCE) -> Answers:
         """Wait until the workers have carried out this revision, `patience` seconds at most; return which have."""
