@@ -4,20 +4,35 @@ import json
 
 import click
 
+from infra.rabbitmq.topology import Topology
+from worker.asyncapi import asyncapi_document
+from worker.bootstrap import program_version
 from worker.order_schema import order_schema
+from worker.settings import load_settings
 
 _EXAMPLES = """\b
 Examples:
   logistics schema > order.schema.json
   check-jsonschema --schemafile order.schema.json order.json
+  logistics schema --asyncapi > asyncapi.json
+  logistics schema --asyncapi | jq '.channels["orders.work"].bindings.amqp'
 """
 
 
 @click.command("schema", epilog=_EXAMPLES)
+@click.option("--asyncapi", is_flag=True, help="The whole contract on RabbitMQ instead, as an AsyncAPI 3 document.")
 @click.option("--json", is_flag=True, expose_value=False, help="Changes nothing: it is always JSON.")
-def schema() -> None:
+def schema(*, asyncapi: bool) -> None:
     """Print the JSON Schema (draft 2020-12) of an order message.
 
     It is made from the model the worker checks orders with. What no schema can say is in its description.
+
+    With --asyncapi: every exchange and queue with its arguments (the delays as in LOGISTICS_RETRY_DELAYS), and every
+    message that goes through them: body, headers and their types, for orders, delivery notices, retries, dead letters
+    and replays. AsyncAPI's tools make pages and clients of it.
     """
-    click.echo(json.dumps(order_schema(), indent=2))
+    if asyncapi:
+        topology = Topology(load_settings().retry_delays)
+        click.echo(json.dumps(asyncapi_document(topology, version=program_version()), indent=2))
+    else:
+        click.echo(json.dumps(order_schema(), indent=2))

@@ -16,11 +16,16 @@ NOTICE_KEY = "shipment.delivered"
 NOTICE_QUEUE = "shipments.delivered"
 """Where notices are published, with which routing key, and where they wait for a worker."""
 
-_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?", re.ASCII)
+UUID_PATTERN = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+TIME_PATTERN = (
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]{1,9})?)?([Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?"
+)
+EARLIEST_MS = 946_684_800_000  # the beginning of the year 2000
+LATEST_MS = 253_402_300_799_000  # the end of the year 9999, the last date the store holds
+_UUID = re.compile(UUID_PATTERN)
+_TIME = re.compile(TIME_PATTERN)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
-_LATEST_MS = 253_402_300_799_000  # the end of the year 9999, the last date the store holds
+_EARLIEST = _EPOCH + timedelta(milliseconds=EARLIEST_MS)
 _WORDS = {
     "shipment_id": "needs a UUID, such as 4bf92f35-77b3-5da6-83ce-929d0e0e4736",
     "delivered_at": "needs a time from the year 2000 on, such as 2026-03-01T12:00:00Z, or whole milliseconds since "
@@ -31,17 +36,17 @@ _WORDS = {
 def _shipment_id(value: object) -> str | None:
     if value is None:
         return None
-    if isinstance(value, str) and _UUID.fullmatch(value.lower()):
+    if isinstance(value, str) and _UUID.fullmatch(value):
         return value.lower()
     raise ValueError("no UUID")
 
 
 def _time(value: object) -> datetime:
     """Return the moment in UTC, to the millisecond, as the store keeps it."""
-    if isinstance(value, str) and _TIME.fullmatch(value.upper()):
+    if isinstance(value, str) and _TIME.fullmatch(value):
         at = datetime.fromisoformat(value.upper())
         at = at.replace(tzinfo=UTC) if at.tzinfo is None else _in_utc(at)
-    elif isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LATEST_MS:
+    elif isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LATEST_MS:
         at = _EPOCH + timedelta(milliseconds=value)
     else:
         raise ValueError("no time")
