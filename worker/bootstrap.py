@@ -34,6 +34,7 @@ from worker.backlog import Backlog
 from worker.controlling import Controlling
 from worker.domain.controls import MAX_PREFETCH
 from worker.domain.core import LogisticsCore, utc_now
+from worker.domain.counts import Tally
 from worker.domain.delivery import Delivery
 from worker.domain.delivery_core import DeliveryCore
 from worker.domain.filing import DeadLetterFiling
@@ -98,6 +99,7 @@ class Worker:
             max_body_bytes=settings.max_body_bytes,
         )
         self.backlog = Backlog()
+        self.tally = Tally()
         self.subscribers: list[Subscriber] = []
         self._settlements: dict[str, Settlement] = {}
         self.replaying = Replaying(
@@ -183,10 +185,21 @@ class Worker:
             topology=self._topology,
             handle=watched,
             settlement=settlement,
-            on_settled=self.metrics.watch(queue),
+            on_settled=self._count(queue),
         )
         self.subscribers.append(subscriber)
         return subscriber
+
+    def _count(self, queue: str) -> Callable[[Delivery, Outcome, float, float], None]:
+        count = self.metrics.watch(queue)
+        if queue != WORK_QUEUE:
+            return count
+
+        def count_order(delivery: Delivery, outcome: Outcome, handled: float, seconds: float) -> None:
+            count(delivery, outcome, handled, seconds)
+            self.tally.settled(delivery, outcome, now=utc_now())
+
+        return count_order
 
     def _look(self) -> WorkerState:
         return WorkerState(

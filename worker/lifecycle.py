@@ -1,13 +1,13 @@
 """A worker's life: start, run, drain, stop."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Mapping
 
 from infra.telemetry.health import HealthServer
 from worker.background import Background, end
 from worker.bootstrap import Worker, program_version
+from worker.closing import close_store
 from worker.domain.errors import BrokerUnavailableError, StoreUnavailableError
 from worker.domain.log import StructuredLogger
 from worker.reporting import keep_reporting
@@ -15,7 +15,6 @@ from worker.signals import stop_on_signals
 
 _SWEEP_EVERY = 30.0
 _TIDY_EVERY = 600.0
-_STORE_CLOSE_TIMEOUT = 2.0
 
 _log = StructuredLogger("logistics.worker")
 
@@ -88,16 +87,9 @@ async def _close(worker: Worker, health: HealthServer) -> None:
     except BrokerUnavailableError as error:
         _log.debug("broker.close_failed", error=str(error))
     await worker.supplier.close()
-    await _close_store(worker)
+    await close_store(worker.store)
     await health.stop()
     _log.info("worker.stopped")
-
-
-async def _close_store(worker: Worker) -> None:
-    """Close the store's connections; not for long, a store that hangs must not keep us."""
-    closing = threading.Thread(target=worker.store.close, daemon=True)
-    closing.start()
-    await asyncio.to_thread(closing.join, _STORE_CLOSE_TIMEOUT)
 
 
 async def _sweep(worker: Worker) -> None:

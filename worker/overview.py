@@ -13,11 +13,13 @@ from infra.mongodb.worker_controls import MongoWorkerControls
 from infra.mongodb.workers import MongoWorkerReports
 from infra.rabbitmq.depths import QueueDepths
 from infra.rabbitmq.topology import SHIPMENTS_RETRY_EXCHANGE, retry_queue
+from worker.closing import close_depths, close_store
 from worker.domain.errors import BrokerUnavailableError, StoreUnavailableError
 from worker.domain.replay_job import CANCELLABLE
 from worker.domain.selection import DeadLetterState, Selection
 from worker.overview_picture import CONSUMED, Looks, Overview, ReplayView, StoreLook, assemble
 from worker.settings import Settings
+from worker.unhurried import Unhurried
 
 _STORE_TIMEOUT = 4.0
 _PATIENCE = 5.0
@@ -44,20 +46,20 @@ class OverviewService:
         self._dead_letters = dead_letters
         self._jobs = jobs
         self._controls = controls
-        self._delays = delays
-        self._one_at_a_time = asyncio.Lock()
+        self.delays = delays
+        self._counts = Unhurried(self._count)
 
     async def take(self) -> Overview:
         """Look at everything at once, for 5 s at most. Raises nothing for a server that is away."""
-        async with self._one_at_a_time:
-            broker, store = await asyncio.gather(self._look_at_broker(), self._look_at_store())
-        return assemble(broker, store, delays=self._delays, now=datetime.now(UTC))
+        broker, store = await asyncio.gather(self.look_at_broker(), self.look_at_store())
+        return assemble(broker, store, delays=self.delays, now=datetime.now(UTC))
 
-    async def _look_at_broker(self) -> Looks | str:
+    async def look_at_broker(self) -> Looks | str:
+        """Look at every queue, for 5 s at most; return why not when that cannot be."""
         queues = [
             *CONSUMED,
-            *(retry_queue(delay) for delay in self._delays),
-            *(retry_queue(delay, exchange=SHIPMENTS_RETRY_EXCHANGE) for delay in self._delays),
+            *(retry_queue(delay) for delay in self.delays),
+            *(retry_queue(delay, exchange=SHIPMENTS_RETRY_EXCHANGE) for delay in self.delays),
         ]
         try:
             async with asyncio.timeout(_PATIENCE):
@@ -67,23 +69,29 @@ class OverviewService:
         except TimeoutError:
             return f"RabbitMQ did not answer within {_PATIENCE:g} s"
 
-    async def _look_at_store(self) -> StoreLook | str:
-        open_ones = Selection(state=DeadLetterState.OPEN)
+    async def look_at_store(self) -> StoreLook | str:
+        """Look at what the store holds, for 5 s at most; return why not when that cannot be."""
         try:
             async with asyncio.timeout(_PATIENCE):
-                reports, shipments, reasons, states, replay, wishes = await asyncio.gather(
-                    self._reports.all(),
-                    self._shipments.count_by_status(),
-                    self._dead_letters.count_by("reason", open_ones),
-                    self._dead_letters.count_by("state", Selection()),
-                    self._look_at_replay(),
-                    self._controls.read(),
+                reports, (shipments, reasons, states), replay, wishes = await asyncio.gather(
+                    self._reports.all(), self._counts.answer(), self._look_at_replay(), self._controls.read()
                 )
         except StoreUnavailableError as error:
             return str(error)
         except TimeoutError:
             return f"MongoDB did not answer within {_PATIENCE:g} s"
         return StoreLook(reports, shipments, reasons, states, replay, wishes)
+
+    def stop(self) -> None:
+        """Ask no further."""
+        self._counts.stop()
+
+    async def _count(self) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+        return await asyncio.gather(
+            self._shipments.count_by_status(),
+            self._dead_letters.count_by("reason", Selection(state=DeadLetterState.OPEN)),
+            self._dead_letters.count_by("state", Selection()),
+        )
 
     async def _look_at_replay(self) -> ReplayView | None:
         for job in await self._jobs.latest(limit=1):
@@ -109,24 +117,23 @@ async def open_overview(settings: Settings) -> AsyncIterator[OverviewService]:
         database=settings.mongodb_database,
         timeout=min(settings.store_timeout, _STORE_TIMEOUT),
     )
+    service = overview_on(store, depths, settings)
     try:
-        yield OverviewService(
-            depths=depths,
-            reports=MongoWorkerReports(store),
-            shipments=MongoShipments(store),
-            dead_letters=MongoDeadLetters(store),
-            jobs=MongoReplayJobs(store),
-            controls=MongoWorkerControls(store),
-            delays=[delay.label for delay in settings.retry_delays],
-        )
+        yield service
     finally:
-        store.close()
-        await _close_quietly(depths)
+        service.stop()
+        await close_store(store)
+        await close_depths(depths)
 
 
-async def _close_quietly(depths: QueueDepths) -> None:
-    try:
-        async with asyncio.timeout(1.0):
-            await depths.close()
-    except (BrokerUnavailableError, TimeoutError):
-        pass  # it is gone, which is what was wanted
+def overview_on(store: MongoStore, depths: QueueDepths, settings: Settings) -> OverviewService:
+    """Wire the service."""
+    return OverviewService(
+        depths=depths,
+        reports=MongoWorkerReports(store),
+        shipments=MongoShipments(store),
+        dead_letters=MongoDeadLetters(store),
+        jobs=MongoReplayJobs(store),
+        controls=MongoWorkerControls(store),
+        delays=[delay.label for delay in settings.retry_delays],
+    )

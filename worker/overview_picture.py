@@ -56,6 +56,8 @@ class WorkerView:
     circuit: str
     circuit_retry_after: float
     """From now, until the open circuit may be tried."""
+    circuit_open_for: float
+    """Until now: how long the circuit has not been closed; 0 while it is."""
     last_failure: str | None
     intake_limit: int | None
     in_flight: Mapping[str, int]
@@ -209,6 +211,7 @@ def _queue_view(name: str, looks: Looks | None, workers: Sequence[WorkerView] | 
 
 def _worker_view(report: Mapping[str, Any], now: datetime) -> WorkerView:
     seen_at, started_at, control = report["seen_at"], report.get("started_at"), report.get("control", {})
+    open_for = float(report.get("circuit_open_for", 0.0))
     seen_ago = max((now - seen_at).total_seconds(), 0.0)
     return WorkerView(
         name=str(report["name"]),
@@ -220,6 +223,7 @@ def _worker_view(report: Mapping[str, Any], now: datetime) -> WorkerView:
         connected=bool(report.get("connected")),
         circuit=str(report.get("circuit", "?")),
         circuit_retry_after=max(float(report.get("circuit_retry_after", 0.0)) - seen_ago, 0.0),
+        circuit_open_for=open_for + seen_ago if open_for else 0.0,
         last_failure=report.get("last_failure"),
         intake_limit=report.get("intake_limit"),
         in_flight=dict(report.get("in_flight", {})),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from infra.rabbitmq.topology import RETRY_EXCHANGE, SHIPMENTS_RETRY_EXCHANGE, WORK_QUEUE, retry_queue
 from worker.control_words import held_back
@@ -77,6 +78,11 @@ def span(seconds: float) -> str:
     return " ".join(parts)
 
 
+def moment(at: datetime, *, now: datetime) -> str:
+    """Return a time as `12:03 UTC`, with its date where that is not today's."""
+    return f"{at:%H:%M} UTC" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M} UTC"
+
+
 def _missing_queues(overview: Overview) -> str | None:
     missing = [queue.name for queue in overview.queues if queue.exists is False]
     for exchange, delayed in (
@@ -113,7 +119,9 @@ def _open_circuits(live: Sequence[WorkerView]) -> str | None:
     waiting = [worker.circuit_retry_after for worker in not_closed if worker.circuit == "open"]
     then = _next_try(min(waiting)) if len(waiting) == len(not_closed) else "an order is trying it now"
     why = _supplier_says(newest.last_failure)
-    return f"circuit open on {len(not_closed)} of {counted(len(workers), 'worker')}: {why}; {then}"
+    longest = max(worker.circuit_open_for for worker in not_closed)
+    how_long = f" for {span(longest)}" if longest else ""
+    return f"circuit open{how_long} on {len(not_closed)} of {counted(len(workers), 'worker')}: {why}; {then}"
 
 
 def _supplier_says(failure: str | None) -> str:

@@ -28,13 +28,15 @@ class QueueDepths:
         self._url = url
         self._name = name
         self._connection: AbstractConnection | None = None
+        self._connecting = asyncio.Lock()
 
     async def look(self, queues: Sequence[str]) -> dict[str, QueueLook | None]:
         """Return a look at each queue, None for one that does not exist. Raises BrokerUnavailableError."""
-        connection = self._connection
-        if not is_open(connection):
-            await close_quietly(connection)
-            self._connection = connection = await connect(self._url, name=self._name)
+        async with self._connecting:
+            connection = self._connection
+            if not is_open(connection):
+                await close_quietly(connection)
+                self._connection = connection = await connect(self._url, name=self._name)
         return {queue: await self._look(connection, queue) for queue in queues}
 
     async def read(self, queues: Sequence[str]) -> dict[str, int | None]:

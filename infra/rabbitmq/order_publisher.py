@@ -141,7 +141,11 @@ class OrderPublisher:
                 exchange=ORDERS_EXCHANGE,
                 routing_key=PLACED_KEY,
                 body=order.body,
-                headers={"trace_id": order.trace.trace_id, "traceparent": order.trace.traceparent},
+                headers={
+                    "trace_id": order.trace.trace_id,
+                    "traceparent": order.trace.traceparent,
+                    "published_at": int(time.time() * 1000),  # AMQP's own timestamp has whole seconds
+                },
                 message_id=message_id,
             )
         except PublishError as error:

@@ -39,6 +39,9 @@ async def test_an_order_arrives_as_the_contract_says(amqp_url: str) -> None:
     assert message.routing_key == "order.placed"
     assert message.timestamp is not None
     headers = {name: value for name, value in message.headers.items() if not name.startswith("x-")}  # the broker's own
+    published_at = headers.pop("published_at")
+    assert isinstance(published_at, int)
+    assert abs(published_at / 1000 - time.time()) < 60
     assert headers == {"trace_id": published.trace_id, "traceparent": published.traceparent}
     assert published.order_id == "A-1"
 

@@ -94,13 +94,19 @@ def test_a_report_from_a_clock_that_is_ahead_is_no_negative_age() -> None:
 
 
 def test_the_countdown_of_a_circuit_goes_on_since_the_report() -> None:
-    opened = a_report(age=1.5, circuit="open", circuit_retry_after=5.0, last_failure="HTTP 503: down for repairs")
+    opened = a_report(
+        age=1.5,
+        circuit="open",
+        circuit_retry_after=5.0,
+        circuit_open_for=38.5,
+        last_failure="HTTP 503: down for repairs",
+    )
     seen = overview(store=the_store(opened, a_report("other")))
     assert seen.workers is not None
     assert seen.workers[-1].circuit_retry_after == 3.5
     assert circuit_in_words(seen.workers[-1]) == "open, next try in 4 s"
     assert problems(seen) == [
-        "circuit open on 1 of 2 workers: supplier answers HTTP 503: down for repairs; next try in 4 s"
+        "circuit open for 40 s on 1 of 2 workers: supplier answers HTTP 503: down for repairs; next try in 4 s"
     ]
 
 
