@@ -1,39 +1,26 @@
 """The settings: environment variables with the prefix LOGISTICS_, read once, checked, secrets kept secret."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from infra.tls import TlsFiles
-from worker.domain.durations import parse_duration
+from worker.console_settings import ConsoleSettings
 from worker.domain.errors import ConfigurationError
 from worker.domain.order import DEFAULT_MAX_BODY_BYTES
 from worker.domain.retry import DEFAULT_DELAYS, Delay, RetryPolicy
 from worker.private_stack import DATA_DIR_VARIABLE, private_environment
 from worker.secret_files import PREFIX, SECRETS, file_variable, read_secret_files
-
-T = TypeVar("T")
-
-
-def _to_seconds(value: object) -> object:
-    return _without_value(parse_duration, value) if isinstance(value, str) else value
+from worker.setting_types import Address, LongSeconds, Seconds, without_value
 
 
 def _to_delays(value: object) -> object:
     if isinstance(value, str):
-        return tuple(_without_value(Delay.parse, part) for part in value.split(",") if part.strip())
+        return tuple(without_value(Delay.parse, part) for part in value.split(",") if part.strip())
     return value
-
-
-def _without_value(parse: Callable[[str], T], text: str) -> T:
-    """Return what the text says; a complaint about it does not repeat it, as a secret may be in the wrong variable."""
-    try:
-        return parse(text)
-    except ValueError as error:
-        raise ValueError(str(error).replace(repr(text), "the value")) from None
 
 
 def _has_scheme(*schemes: str) -> AfterValidator:
@@ -63,19 +50,7 @@ def _can_be_address(text: str, schemes: Sequence[str]) -> bool:
     return parts.scheme in schemes and bool(parts.netloc) and not has_port_problem
 
 
-def _is_address(value: str) -> str:
-    host, _, port = value.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
-        raise ValueError("write it as host:port, such as 127.0.0.1:8080")
-    return value
-
-
-Seconds = Annotated[float, BeforeValidator(_to_seconds), Field(gt=0, le=30 * 86400)]
-LongSeconds = Annotated[float, BeforeValidator(_to_seconds), Field(gt=0, le=3650 * 86400)]
-Address = Annotated[str, AfterValidator(_is_address)]
-
-
-class Settings(BaseModel):
+class Settings(ConsoleSettings):
     """Every setting of the program. Durations are in seconds here and written `500ms`, `10s`, `2m` outside."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)

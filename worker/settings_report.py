@@ -97,7 +97,7 @@ def _shown(name: str, value: Any) -> str | None:
     if isinstance(value, SecretStr):
         return masked(value.get_secret_value())
     if isinstance(value, tuple):
-        return ",".join(delay.label for delay in value if isinstance(delay, Delay))
+        return ",".join(part.label if isinstance(part, Delay) else str(part) for part in value) or None
     if _is_duration(name):
         return format_duration(value)
     return None if value is None else str(value)

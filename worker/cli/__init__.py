@@ -18,6 +18,7 @@ _COMMANDS = {
     "workers": "worker.cli.workers:workers",
     "status": "worker.cli.status:status",
     "metrics": "worker.cli.metrics:metrics",
+    "console": "worker.cli.console:console",
     "topology": "worker.cli.topology:topology",
     "doctor": "worker.cli.doctor:doctor",
     "supplier-simulator": "worker.cli.simulator:supplier_simulator",

@@ -11,16 +11,12 @@ from infra.mongodb.workers import MongoWorkerReports
 from infra.telemetry.logs import setup_logging
 from worker.cli.dead_letter_store import Letters, letters_of, open_store
 from worker.domain.audit import Audit
-from worker.domain.replay_job import ItemState, ReplayItem
+from worker.domain.replay_job import TROUBLED, ReplayItem
 from worker.domain.replay_jobs import ReplayJobs
 from worker.domain.selection import Selection
 from worker.fleet import Fleet
 from worker.settings import Settings, load_settings
 
-_TROUBLED = (
-    *(ItemState.FAILED_AGAIN, ItemState.NOT_SENT, ItemState.TAKEN_BACK, ItemState.SKIPPED),
-    *(ItemState.IN_DOUBT, ItemState.SENT),
-)
 _MOST_LETTERS = 1000
 
 
@@ -41,7 +37,7 @@ class Desk:
 
     async def troubled(self, job_id: str) -> list[ReplayItem]:
         """Return the letters of a job that have not ended well, the first thousand."""
-        return [item async for item in self.items.of_job(job_id, states=_TROUBLED, limit=_MOST_LETTERS)]
+        return [item async for item in self.items.of_job(job_id, states=TROUBLED, limit=_MOST_LETTERS)]
 
 
 @asynccontextmanager

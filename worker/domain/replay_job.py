@@ -126,6 +126,8 @@ class ItemState(StrEnum):
 
 
 ON_ITS_WAY = (ItemState.SENT, ItemState.IN_DOUBT)
+TROUBLED = (ItemState.FAILED_AGAIN, ItemState.NOT_SENT, ItemState.TAKEN_BACK, ItemState.SKIPPED, *ON_ITS_WAY)
+"""Not ended well, or not yet."""
 
 
 @dataclass(frozen=True, slots=True)

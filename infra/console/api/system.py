@@ -1,0 +1,45 @@
+"""`/api/overview` and `/api/audit`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from infra.console.api.answers import TheDesk, answer, asks
+from infra.console.api.filters import Text, Time
+from infra.console.api.system_models import AuditList, OverviewModel
+from infra.console.desk.system import SystemDesk
+from worker.audit_documents import entry_document
+from worker.overview_documents import overview_document
+
+router = APIRouter(prefix="/api", tags=["system"])
+
+
+class AuditFilters(BaseModel):
+    """Which actions."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: Time | None = None
+    until: Time | None = None
+    who: Text | None = Field(None, description="by this person")
+    action: Text | None = Field(None, description="this action; `replay` is every one about replay jobs")
+    job_id: Text | None = Field(None, description="about this replay job")
+    limit: int = Field(50, ge=1, le=1000)
+
+
+@router.get("/overview", response_model=OverviewModel, openapi_extra=asks(SystemDesk.overview))
+async def overview(desk: TheDesk) -> Response:
+    """Show queues, workers, circuits, shipments and dead letters of this moment, and what is wrong in words.
+
+    If RabbitMQ or MongoDB cannot be reached the rest is shown all the same.
+    """
+    return answer(overview_document(await desk.system.overview()))
+
+
+@router.get("/audit", response_model=AuditList, openapi_extra=asks(SystemDesk.audit))
+async def audit(desk: TheDesk, filters: Annotated[AuditFilters, Query()]) -> Response:
+    """Show who did what, when, why and to how many, newest first."""
+    entries = await desk.system.audit(**filters.model_dump())
+    return answer({"entries": [entry_document(entry) for entry in entries]})

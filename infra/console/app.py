@@ -1,0 +1,47 @@
+"""The console as an ASGI application: the gate in front, behind it the API."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from infra.console import probes, sign_in_page
+from infra.console.access.access import Access
+from infra.console.access.gate import Gate
+from infra.console.api import docs_page, letters, orders, session, system
+from infra.console.api.openapi import add_openapi
+from infra.console.desk.part import House
+from infra.console.problems import add_problem_handlers
+from worker.overview import open_overview
+from worker.services import open_services
+from worker.settings import Settings
+
+_ROOM = 1024 * 1024
+"""Bytes of a request beside the body of a message that it may carry."""
+
+
+def console_app(settings: Settings, access: Access) -> FastAPI:
+    """Return the application; it connects to the servers when it starts. Raises ConfigurationError."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, House]]:
+        async with open_services(settings) as services, open_overview(settings) as overview:
+            yield {"house": House(settings, services, overview)}
+
+    app = FastAPI(
+        title="logistics console",
+        version=version("logistics"),
+        lifespan=lifespan,
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # its pages load scripts from elsewhere: api/docs_page.py is ours
+        redoc_url=None,
+        max_body_size=2 * settings.max_body_bytes + _ROOM,
+    )
+    app.state.access = access
+    for part in (session, system, orders, letters, docs_page, sign_in_page, probes):
+        app.include_router(part.router)
+    add_problem_handlers(app)
+    add_openapi(app, cookie=access.cookie)
+    app.add_middleware(Gate, doors=access.doors, site=access.site, is_https=access.is_https)
+    return app
