@@ -9,6 +9,7 @@ from aiohttp import ClientError, web
 
 from infra.local.ports import free_ports
 from tests.support.command import run
+from tests.support.dashboard import expressions
 from tests.support.prometheus import Prometheus, running_prometheus
 from tests.support.system import PROJECT, System, eventually
 
@@ -67,6 +68,8 @@ async def test_a_real_prometheus_scrapes_a_worker_and_the_alerts_fire(system: Sy
             await overview(system, page)
             await eventually(lambda: prometheus.query('logistics_dead_letters_open{reason="malformed"} == 7'))
             assert all(rule["health"] == "ok" for rule in await prometheus.rules())
+            answered = [expression for expression in expressions() if await prometheus.query(expression)]
+            assert len(answered) > 30  # those about a replay job and what is not well have nothing to tell
             firing = await prometheus.firing()
             assert set(firing) == {"LogisticsDeadLettersRising", "LogisticsCircuitOpen"}
             assert firing["LogisticsCircuitOpen"].startswith("The supplier has not worked for ")

@@ -1,7 +1,6 @@
 """The alert rules: promtool's own tests of them, and that they ask for what there is and point to what can be read."""
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.support.metric_names import exported, overview_page, unknown_in, worker_page
+from tests.support.promtool import promtool
 from tests.support.system import PROJECT
 
 FOLDER = PROJECT / "deploy" / "prometheus"
@@ -24,11 +24,6 @@ ALERTS = [rule for rule in rules() if "alert" in rule]
 
 def named(rule: dict[str, Any]) -> str:
     return str(rule["alert"])
-
-
-def promtool(*arguments: str | Path, page: bytes | None = None) -> tuple[int, str]:
-    ran = subprocess.run(["promtool", *map(str, arguments)], input=page, capture_output=True, check=False)
-    return ran.returncode, (ran.stdout + ran.stderr).decode()
 
 
 def anchors(document: Path) -> set[str]:
