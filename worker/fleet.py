@@ -30,6 +30,10 @@ class Fleet:
                 return f"the circuit to the supplier is open at worker {worker.name}{why}"
         return None
 
+    async def all(self) -> list[WorkerView]:
+        """Return the workers that have not stopped: those that report by name, then the lost ones."""
+        return worker_views(await self._reports.all(), now=self._clock())
+
     async def runs_replays(self) -> bool:
         """Return whether a worker lives that moves replay jobs on."""
         return any(worker.runs_replays for worker in await self._live())
@@ -50,5 +54,4 @@ class Fleet:
         ]
 
     async def _live(self) -> list[WorkerView]:
-        reports = await self._reports.all()
-        return [worker for worker in worker_views(reports, now=self._clock()) if not worker.lost]
+        return [worker for worker in await self.all() if not worker.lost]

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from infra.console import probes, sign_in_page
 from infra.console.access.access import Access
 from infra.console.access.gate import Gate
-from infra.console.api import docs_page, letters, orders, session, system
+from infra.console.api import docs_page, letter_actions, letters, orders, replays, session, system, workers
 from infra.console.api.openapi import add_openapi
 from infra.console.desk.part import House
 from infra.console.problems import add_problem_handlers
@@ -39,7 +39,8 @@ def console_app(settings: Settings, access: Access) -> FastAPI:
         max_body_size=2 * settings.max_body_bytes + _ROOM,
     )
     app.state.access = access
-    for part in (session, system, orders, letters, docs_page, sign_in_page, probes):
+    parts = (session, system, workers, orders, letters, letter_actions, replays, docs_page, sign_in_page, probes)
+    for part in parts:
         app.include_router(part.router)
     add_problem_handlers(app)
     add_openapi(app, cookie=access.cookie)

@@ -27,6 +27,7 @@ _STATUS: Mapping[type[Exception], int] = {
     ours.ChangedMeanwhileError: 409,
     ours.NothingToDoError: 409,
     errors.EditRefusedError: 422,
+    errors.ControlRefusedError: 422,
     ours.TooManyTriesError: 429,
     errors.StoreUnavailableError: 503,
     errors.BrokerUnavailableError: 503,

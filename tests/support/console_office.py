@@ -44,6 +44,15 @@ class Office:
         async with self.caller(role) as http:
             return await http.get(path, params=query or None)
 
+    async def post(self, path: str, role: Role = Role.OPERATOR, **body: Any) -> httpx.Response:
+        async with self.caller(role) as http:
+            return await http.post(path, json=body)
+
+    async def done(self, path: str, role: Role = Role.OPERATOR, **body: Any) -> Any:
+        response = await self.post(path, role, **body)
+        assert response.status_code in {200, 201}, response.text
+        return response.json()
+
     async def document(self, path: str, role: Role = Role.READER, **query: Any) -> Any:
         response = await self.get(path, role, **query)
         assert response.status_code == 200, response.text

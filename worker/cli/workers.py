@@ -24,6 +24,7 @@ from worker.domain.worker_controls import WorkerControls
 from worker.fleet import Fleet
 from worker.overview_picture import worker_views
 from worker.settings import Settings
+from worker.worker_documents import answers_document, workers_document
 
 Command = Callable[..., None]
 Wishing = Callable[..., Awaitable[Wishes]]
@@ -159,7 +160,7 @@ async def _list(settings: Settings, *, quiet: bool, as_json: bool) -> None:
     if quiet:
         click.echo("".join(f"{plain(worker.name)}\n" for worker in found if not worker.lost), nl=False)
     elif as_json:
-        print_json(views.workers_document(found, wishes, now=now))
+        print_json(workers_document(found, wishes, now=now))
     else:
         views.print_workers(console(), found, wishes, now=now)
 
@@ -192,7 +193,7 @@ async def _wish(
         wishes = await how(controls)(whom, by=by or operator_name(settings), why=why.strip())
         answers = await controls.answers(wishes.revision, whom)
     if as_json:
-        print_json({"revision": wishes.revision, "done": answers.done, "not_answered": answers.silent})
+        print_json(answers_document(wishes, answers))
     elif answers.silent or not quiet:
         click.echo(views.answers_in_words(done, answers))
     return 1 if answers.silent else 0

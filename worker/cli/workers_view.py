@@ -1,34 +1,29 @@
-"""The workers on a terminal, and as a document."""
+"""The workers on a terminal."""
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from worker.cli.output import plain
 from worker.cli.status_view import workers_table
-from worker.control_words import held_back, listed_names
+from worker.control_words import listed_names
 from worker.domain.controls import Wishes
 from worker.domain.worker_controls import Answers
 from worker.overview_picture import WorkerView
-from worker.overview_words import counted, order_takers
+from worker.overview_words import counted
+from worker.worker_documents import workers_document
 
 
 def print_workers(out: Console, found: Sequence[WorkerView], wishes: Wishes, *, now: datetime) -> None:
     """Print what is held back, then the workers."""
-    for sentence in _held_back(found, wishes, now):
+    for sentence in workers_document(found, wishes, now=now)["held_back"]:
         out.print(Text.assemble(("! ", "bold red"), (plain(sentence), "red")))
     if found:
         out.print(workers_table(found))
     else:
         out.print(Text("No worker has reported within the last hour, or all have stopped."))
-
-
-def workers_document(found: Sequence[WorkerView], wishes: Wishes, *, now: datetime) -> dict[str, Any]:
-    """Return the same for programs."""
-    return {"held_back": _held_back(found, wishes, now), "workers": found, "control": wishes}
 
 
 def answers_in_words(done: str, answers: Answers) -> str:
@@ -41,8 +36,3 @@ def answers_in_words(done: str, answers: Answers) -> str:
     verb = "has" if len(answers.silent) == 1 else "have"
     names = plain(listed_names(answers.silent))
     return f"{done}: {len(answers.done)} of {counted(total, 'worker')}; {names} {verb} not answered yet"
-
-
-def _held_back(found: Sequence[WorkerView], wishes: Wishes, now: datetime) -> list[str]:
-    live = [worker for worker in found if not worker.lost]
-    return held_back(wishes, order_takers(live), now=now)

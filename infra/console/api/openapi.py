@@ -21,7 +21,12 @@ _EVERYWHERE = {
     500: "the console's own fault",
     503: "MongoDB or RabbitMQ does not answer",
 }
-_WITH_BODY = {404: "there is no such thing", 409: "it changed meanwhile, or something is in the way", 413: "too large"}
+_WITH_BODY = {
+    400: "it is no JSON",
+    404: "there is no such thing",
+    409: "it changed meanwhile, or something is in the way",
+    413: "too large",
+}
 _SECURITY = {
     "token": {"type": "http", "scheme": "bearer"},
     "session": {"type": "apiKey", "in": "cookie", "name": "logistics"},

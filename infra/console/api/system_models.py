@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from infra.console.access.roles import Role
 from infra.console.access.visitor import Way
+from worker.domain.controls import Wishes
 from worker.overview_picture import QueueView, ReplayView, WorkerView
 
 
@@ -34,6 +35,7 @@ class OverviewModel(BaseModel):
     oldest_waiting: OldestWaitingModel
     unreachable: Mapping[str, str]
     replay_job: ReplayView | None
+    control: Wishes | None = Field(description="what is wished of the workers by hand")
 
 
 class AuditEntryModel(BaseModel):
@@ -55,6 +57,22 @@ class AuditList(BaseModel):
     """The audit log, newest first."""
 
     entries: list[AuditEntryModel]
+
+
+class WorkerList(BaseModel):
+    """The workers."""
+
+    held_back: list[str] = Field(description="what is held back by hand, in words")
+    workers: list[WorkerView]
+    control: Wishes
+
+
+class WishAnswers(BaseModel):
+    """Which workers have carried out what was wished."""
+
+    revision: int
+    done: list[str]
+    not_answered: list[str] = Field(description="they do it as soon as they can read the store")
 
 
 class SessionModel(BaseModel):

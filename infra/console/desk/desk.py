@@ -11,6 +11,7 @@ from infra.console.desk.part import House
 from infra.console.desk.replays import ReplayDesk
 from infra.console.desk.system import SystemDesk
 from infra.console.desk.triage import TriageDesk
+from infra.console.desk.workers import WorkerDesk
 from infra.console.errors import NotSignedInError
 
 
@@ -29,6 +30,7 @@ class Desk:
         self.triage = TriageDesk(visitor, house)
         self.edits = EditDesk(visitor, house)
         self.replays = ReplayDesk(visitor, house)
+        self.workers = WorkerDesk(visitor, house)
 
     @property
     def person(self) -> Person:

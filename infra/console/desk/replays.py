@@ -1,8 +1,10 @@
 """Replay jobs."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from infra.console.access.roles import Role
+from infra.console.desk.expected import refuse_unless
 from infra.console.desk.part import Part, needs
 from infra.console.errors import NothingToDoError
 from worker.domain.replay_job import TROUBLED, ReplayItem, ReplayJob, ReplayOptions
@@ -34,17 +36,29 @@ class ReplayDesk(Part):
         return await self._services.fleet.runs_replays()
 
     @needs(Role.OPERATOR)
+    def options(self, /, **given: Any) -> ReplayOptions:
+        """Return how a job goes about it: what is given, else the defaults, and when a copy counts as overdue."""
+        return ReplayOptions(overdue_after=self._settings.replay_overdue, **given)
+
+    @needs(Role.OPERATOR)
     async def plan(self, selection: Selection) -> ReplayPlan:
         """Return what a replay of the selection would do; changes nothing."""
         return await self._services.jobs.plan(selection)
 
     @needs(Role.OPERATOR)
-    async def start(self, selection: Selection, options: ReplayOptions, *, why: str) -> ReplayJob:
-        """Store a new job. Raises JobConflictError when another is active, NothingToDoError when nothing is open."""
+    async def start(
+        self, selection: Selection, options: ReplayOptions, *, why: str, expected: int | None = None
+    ) -> ReplayJob:
+        """Store a new job. `expected`: how many letters the person was shown, when they were.
+
+        Raises JobConflictError when another job is active, NothingToDoError when nothing is open,
+        ChangedMeanwhileError when another number of letters would go out.
+        """
         await self._services.jobs.refuse_a_second()
         plan = await self._services.jobs.plan(selection)
         if not plan.total:
             raise NothingToDoError(plan.why_nothing)
+        refuse_unless(expected, plan.total)
         return await self._services.jobs.start(selection, options, by=self.person.name, why=why)
 
     @needs(Role.OPERATOR)
