@@ -1,8 +1,8 @@
 """What is held back by hand, in words: for every view of the whole."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
-from itertools import groupby
 
 from worker.domain.controls import ControlAction, Wish, Wishes
 from worker.overview_picture import WorkerView
@@ -21,15 +21,15 @@ def held_back(wishes: Wishes, workers: Sequence[WorkerView], *, now: datetime) -
 
     workers: those that live and take orders. A wish for one that is not among them is left out.
     """
-    holding = [wish for wish in wishes.wishes if wish.holds_back]
-    holding.sort(key=lambda wish: (_ORDER.index(wish.action), wish.worker is not None, wish.revision))
-    names = {worker.name for worker in workers}
-    sentences: list[str] = []
-    for _, group in groupby(holding, key=lambda wish: (wish.action, wish.worker is None, wish.revision)):
-        same = [wish for wish in group if wish.worker is None or wish.worker in names]
-        if same:
-            sentences.append(_sentence(same, wishes, workers, now))
-    return sentences
+    concerned: dict[Wish, list[WorkerView]] = {
+        wish: [] for wish in wishes.wishes if wish.worker is None and wish.holds_back
+    }
+    for worker in workers:
+        for wish in wishes.for_worker(worker.name).parts:
+            if wish is not None:
+                concerned.setdefault(_named_together(wish), []).append(worker)
+    in_order = sorted(concerned, key=lambda wish: (_ORDER.index(wish.action), wish.worker is not None, wish.revision))
+    return [_sentence(wish, concerned[wish], workers, now) for wish in in_order]
 
 
 def listed_names(names: Sequence[str]) -> str:
@@ -38,13 +38,17 @@ def listed_names(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _sentence(same: Sequence[Wish], wishes: Wishes, workers: Sequence[WorkerView], now: datetime) -> str:
-    wish = same[0]
-    whom = _whom(same, wishes, workers)
-    late = [worker.name for worker in _concerned(same, wishes, workers) if worker.control_revision < wish.revision]
+def _named_together(wish: Wish) -> Wish:
+    """Return the same for all workers that were named in one command."""
+    return wish if wish.worker is None else replace(wish, worker="")
+
+
+def _sentence(wish: Wish, concerned: Sequence[WorkerView], workers: Sequence[WorkerView], now: datetime) -> str:
+    late = [worker.name for worker in concerned if worker.control_revision < wish.revision]
     not_yet = f" ({listed_names(late)}: not yet)" if late else ""
     why = f": {wish.why}" if wish.why else ""
     end = f"'logistics workers {_END[wish.action]} {'--all' if wish.worker is None else 'NAME'}' ends it"
+    whom = _whom(wish, [worker.name for worker in concerned], [worker.name for worker in workers])
     return f"{_what(wish)} on {whom}{not_yet} by {wish.by} since {_time(wish.since, now)}{why}; {end}"
 
 
@@ -54,19 +58,11 @@ def _what(wish: Wish) -> str:
     return "taking orders is paused" if wish.action is ControlAction.PAUSE else "the circuit is held open"
 
 
-def _whom(same: Sequence[Wish], wishes: Wishes, workers: Sequence[WorkerView]) -> str:
-    if same[0].worker is not None:
-        return listed_names([wish.worker for wish in same if wish.worker is not None])
-    concerned = {worker.name for worker in _concerned(same, wishes, workers)}
-    others = [worker.name for worker in workers if worker.name not in concerned]
+def _whom(wish: Wish, concerned: Sequence[str], workers: Sequence[str]) -> str:
+    if wish.worker is not None:
+        return listed_names(concerned)
+    others = sorted(set(workers) - set(concerned))
     return f"all workers but {listed_names(others)}" if others else "all workers"
-
-
-def _concerned(same: Sequence[Wish], wishes: Wishes, workers: Sequence[WorkerView]) -> Iterator[WorkerView]:
-    """Yield the workers for which one of these wishes counts."""
-    for worker in workers:
-        if any(wish in wishes.for_worker(worker.name).parts for wish in same):
-            yield worker
 
 
 def _time(time: datetime, now: datetime) -> str:

@@ -10,7 +10,7 @@ from worker.bootstrap import Worker, program_version
 from worker.closing import close_store
 from worker.domain.errors import BrokerUnavailableError, StoreUnavailableError
 from worker.domain.log import StructuredLogger
-from worker.reporting import keep_reporting
+from worker.reporting import keep_looking_at_backlog, keep_reporting
 from worker.signals import stop_on_signals
 
 _SWEEP_EVERY = 30.0
@@ -42,6 +42,7 @@ async def run_worker(worker: Worker) -> None:
     try:
         background.start(worker.intake.run)
         background.start(worker.controlling.run)
+        background.start(lambda: keep_looking_at_backlog(worker))
         background.start(lambda: keep_reporting(worker, health=address))
         if worker.files_dead_letters:
             background.start(lambda: _sweep(worker))

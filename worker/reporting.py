@@ -11,6 +11,7 @@ from worker.domain.errors import BrokerUnavailableError, StoreUnavailableError
 from worker.domain.log import StructuredLogger
 
 _REPORT_EVERY = 2.0
+_LOOK_EVERY = 2.0
 
 _log = StructuredLogger("logistics.worker")
 
@@ -20,7 +21,6 @@ async def keep_reporting(worker: Worker, *, health: str) -> None:
     started_at = datetime.now(UTC)
     try:
         while True:
-            await _look_at_backlog(worker)
             try:
                 await worker.reports.report(
                     worker.name, _self_portrait(worker, health, started_at), now=datetime.now(UTC)
@@ -37,13 +37,16 @@ async def keep_reporting(worker: Worker, *, health: str) -> None:
             _log.debug("report.not_withdrawn", error=str(error))
 
 
-async def _look_at_backlog(worker: Worker) -> None:
-    try:
-        depths = await worker.depths.read([WORK_QUEUE])
-    except BrokerUnavailableError as error:
-        _log.debug("depths.failed", error=str(error))
-    else:
-        worker.backlog.seen(depths[WORK_QUEUE], now=datetime.now(UTC))
+async def keep_looking_at_backlog(worker: Worker) -> None:
+    """Note how many orders wait, until cancelled; beside the reports, which no broker that is slow must hold up."""
+    while True:
+        try:
+            depths = await worker.depths.read([WORK_QUEUE])
+        except BrokerUnavailableError as error:
+            _log.debug("depths.failed", error=str(error))
+        else:
+            worker.backlog.seen(depths[WORK_QUEUE], now=datetime.now(UTC))
+        await asyncio.sleep(_LOOK_EVERY)
 
 
 def _self_portrait(worker: Worker, health: str, started_at: datetime) -> dict[str, Any]:

@@ -24,9 +24,8 @@ class MongoWorkerControls:
             found = await self._collection.find_one({"_id": _ID})
         if found is None:
             return NO_WISHES
-        known = (
-            document for document in found["wishes"] if document["action"] in _ACTIONS
-        )  # a newer version's are not
+        # A newer version of the program may wish what this one knows nothing of.
+        known = (document for document in found["wishes"] if document["action"] in _ACTIONS)
         return Wishes(found["revision"], tuple(_wish_from(document) for document in known))
 
     async def replace(self, wishes: Wishes, *, expected: int) -> bool:
@@ -59,4 +58,5 @@ def _document_of(wish: Wish) -> Document:
 
 
 def _wish_from(document: Document) -> Wish:
-    return Wish(**{**document, "action": ControlAction(document["action"])})
+    fields = {name: document[name] for name in Wish.__dataclass_fields__}
+    return Wish(**{**fields, "action": ControlAction(document["action"])})

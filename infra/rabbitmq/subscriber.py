@@ -95,8 +95,8 @@ class Subscriber:
         return self._hearing.why_deaf
 
     def set_intake_limit(self, limit: int) -> None:
-        """Take at most so many deliveries at once from now on; 0 pauses."""
-        if limit != self._wanted:
+        """Take at most so many deliveries at once from now on; 0 pauses. After `stop` it stays 0."""
+        if limit != self._wanted and not self._stopping:
             self._wanted = limit
             self._wake.set()
 

@@ -1,6 +1,7 @@
 """Workers held back by hand: real processes, real servers, and operators at the command line."""
 
 import asyncio
+import random
 import time
 import uuid
 from typing import Any
@@ -11,12 +12,12 @@ import pytest
 from tests.conftest import Broker
 from tests.support.admin import BrokerAdmin
 from tests.support.command import Ran, run
-from tests.support.proxy import proxy_to_store
+from tests.support.proxy import proxy_to_broker, proxy_to_store
 from tests.support.system import System, WorkerProcess, eventually
+from worker.services import open_services
+from worker.settings import load_settings
 
 WHY = ("--why", "supplier migration")
-SOON = 2.0
-"""Seconds within which what is wished is done."""
 
 
 @pytest.fixture(autouse=True)
@@ -68,12 +69,12 @@ async def stays_waiting(system: System, *orders: str, seconds: float = 1.5) -> N
     assert system.supplier.stats()["requests"] == asked
 
 
-async def test_a_pause_stops_all_workers_within_two_seconds_and_resume_lets_every_order_ship(system: System) -> None:
+async def test_a_pause_stops_all_workers_at_once_and_resume_lets_every_order_ship(system: System) -> None:
     first, second = await system.start_worker(), await system.start_worker()
     await publish(system, "before")
     await system.shipped("before")
     ran = await workers(system, "pause", "--all", *WHY)
-    assert (ran.out, ran.err) == ("Paused: all 2 workers\n", "")
+    assert (ran.out, ran.err) == ("Paused: all 2 workers\n", ""), "the command waits for that, and for 3 s at most"
     stored = system.db.audit_log.find_one({"action": "workers.pause"})
     assert stored is not None
     assert (stored["who"], stored["why"], stored["what"]) == ("anna", "supplier migration", "all workers")
@@ -86,11 +87,9 @@ async def test_a_pause_stops_all_workers_within_two_seconds_and_resume_lets_ever
     assert told.startswith("taking orders is paused on all workers by anna since ")
     assert told.endswith(": supplier migration; 'logistics workers resume --all' ends it")
 
-    started = time.monotonic()
     ran = await workers(system, "resume", "--all", "--why", "it is over")
     assert ran.out == "Resumed: all 2 workers\n"
-    await system.shipped("o-1", "o-2", timeout=SOON + 2)
-    assert time.monotonic() - started < SOON + 3  # the command's own start included
+    await system.shipped("o-1", "o-2")
     assert await problems(system) == []
 
 
@@ -234,6 +233,48 @@ async def test_paused_while_the_store_is_away_it_stays_paused_and_hears_of_the_e
         await stays_waiting(system, "o-1", seconds=1)
         await workers(system, "resume", "--all")
         await system.shipped("o-1")
+
+
+async def test_paused_while_the_broker_is_silent_and_then_away_it_takes_nothing_when_it_is_back(system: System) -> None:
+    async with proxy_to_broker(system.amqp_url) as proxy:
+        worker = await system.start_worker(LOGISTICS_AMQP_URL=proxy.url)
+        proxy.hold()
+        assert (await workers(system, "pause", "--all", *WHY)).out == f"Paused: {name_of(worker)}\n"
+        await publish(system, "o-1")
+        connected = len(worker.events("broker.connected"))
+        await proxy.cut()
+        await eventually(lambda: len(worker.events("broker.connected")) >= connected + 3, timeout=30)
+        await stays_waiting(system, "o-1")
+
+
+async def test_a_worker_that_drains_takes_nothing_more_whatever_is_wished_of_it(system: System) -> None:
+    worker = await system.start_worker(LOGISTICS_SUPPLIER_TIMEOUT="20s")
+    system.supplier.change(latency=6.0)
+    await publish(system, "in-hand")
+    await eventually(lambda: system.supplier.requests("in-hand"))
+    worker.process.terminate()
+    await eventually(lambda: worker.events("worker.draining"))
+    await publish(system, "late")
+    await workers(system, "prefetch", "7", "--all", *WHY)
+    assert control(system, worker)["prefetch"] == 7
+    assert await asyncio.to_thread(worker.process.wait, 20) == 0
+    assert (system.status("in-hand"), system.status("late")) == ("SHIPPED", None)
+
+
+async def test_of_many_changes_in_a_row_the_last_one_counts(system: System) -> None:
+    await system.start_worker()
+    async with open_services(load_settings(system.environment())) as services:
+        for number in range(30):
+            change = services.controls.resume if number % 2 else services.controls.pause
+            last = await change(None, by="anna", why=f"number {number}")
+            await asyncio.sleep(random.uniform(0, 0.2))
+        await services.controls.answers(last.revision, None)
+        await publish(system, "o-1")
+        await system.shipped("o-1")
+        last = await services.controls.pause(None, by="anna", why="the last")
+        assert (await services.controls.answers(last.revision, None)).silent == []
+    await publish(system, "o-2")
+    await stays_waiting(system, "o-2")
 
 
 async def test_two_operators_at_once_are_both_heard(system: System) -> None:

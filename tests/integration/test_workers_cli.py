@@ -152,6 +152,17 @@ async def test_a_name_that_no_worker_has_and_a_store_that_is_away_are_one_line(d
     assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1)
 
 
+async def test_what_a_newer_version_wishes_is_left_out_and_the_rest_counts(desk: Desk) -> None:
+    desk.report("vm-1")
+    await desk.run("pause", "--all", *WHY)
+    newer = {**desk.wishes[0], "action": "dance", "tempo": 120}
+    changed = {"wishes": [{**desk.wishes[0], "until": datetime.now(UTC)}, newer]}
+    desk.db.worker_controls.update_one({}, {"$set": changed})
+    document = (await desk.run("list", "--json")).document
+    assert [wish["action"] for wish in document["control"]["wishes"]] == ["pause"]
+    assert (await desk.run("resume", "--all")).code == 0
+
+
 async def test_operators_at_once_are_all_heard(desk: Desk) -> None:
     for name in ("vm-1", "vm-2", "vm-3", "vm-4"):
         desk.report(name)

@@ -1,5 +1,6 @@
 """The overview: put together from what broker and store said, and said in words."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -325,6 +326,23 @@ def test_another_prefetch_is_told_after_a_pause() -> None:
         "the prefetch is set to 10 on all workers by ann since 11:53 UTC: supplier migration; "
         "'logistics workers prefetch default --all' ends it"
     )
+
+
+def test_what_is_held_back_is_told_in_no_time_however_many_wishes_and_workers_there_are() -> None:
+    names = [f"vm-{number:03}" for number in range(300)]
+    wishes = NO_WISHES
+    for name in names:
+        wish = Wish(PAUSE, None, "ann", "", NOW)
+        wishes = wishes.with_wish(wish, workers=[name], known=names)
+    reports = [a_report(name, control={"revision": 300}) for name in names]
+    started = time.process_time()
+    told = problems(overview(store=the_store(*reports, wishes=wishes)))
+    one_pass = time.process_time() - started
+    started = time.process_time()
+    for name in names:
+        wishes.for_worker(name)
+    assert one_pass < 20 * (time.process_time() - started), "the wishes are looked through once a worker"
+    assert len(told) == 300
 
 
 def test_a_circuit_held_open_by_hand_is_told_as_such_and_not_as_the_supplier_s_fault() -> None:

@@ -108,11 +108,9 @@ class WorkerControls:
 
 
 def _answers(seen: Sequence[SeenWorker], revision: int, workers: Sequence[str] | None) -> Answers:
-    asked = [worker for worker in seen if (worker.is_live if workers is None else worker.name in workers)]
-    return Answers(
-        done=[worker.name for worker in asked if worker.carried_out >= revision],
-        silent=[worker.name for worker in asked if worker.carried_out < revision],
-    )
+    asked = [worker.name for worker in seen if worker.is_live] if workers is None else dict.fromkeys(workers)
+    have = {worker.name for worker in seen if worker.carried_out >= revision}
+    return Answers(done=[name for name in asked if name in have], silent=[name for name in asked if name not in have])
 
 
 def _refuse_unknown(workers: Sequence[str] | None, seen: Sequence[SeenWorker]) -> None:
