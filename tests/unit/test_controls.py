@@ -1,7 +1,7 @@
 """What is wished of the workers, and what each is to do by it."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -89,6 +89,17 @@ def test_the_circuit_is_held_open_until_a_newer_wish_resets_it_once() -> None:
 def test_a_fleet_s_wish_holds_for_a_worker_that_nobody_has_seen_yet() -> None:
     assert after((PAUSE, None)).for_worker("new").paused is not None
     assert after((PAUSE, "a")).for_worker("new").paused is None
+
+
+@pytest.mark.parametrize("hours", [-48, 0, 48])
+def test_the_later_wish_counts_whatever_the_operators_clocks_say(hours: int) -> None:
+    pause = Wish(PAUSE, None, "ann", "", NOW)
+    resume = Wish(RESUME, None, "ben", "", NOW + timedelta(hours=hours))
+    for whom in (None, ["a"]):
+        paused_first = NO_WISHES.with_wish(pause, workers=None, known=KNOWN)
+        resumed_first = NO_WISHES.with_wish(resume, workers=None, known=KNOWN)
+        assert paused_first.with_wish(resume, workers=whom, known=KNOWN).for_worker("a").paused is None
+        assert resumed_first.with_wish(pause, workers=whom, known=KNOWN).for_worker("a").paused is not None
 
 
 def test_every_change_is_a_new_revision_and_a_wish_says_in_which_it_came() -> None:

@@ -116,6 +116,19 @@ async def test_two_operators_at_once_are_both_heard() -> None:
     assert (control.paused is not None, control.prefetch and control.prefetch.by) == (True, "ben")
 
 
+async def test_a_wish_for_a_worker_that_has_only_just_started_is_not_dropped_by_somebody_who_has_not_seen_it() -> None:
+    room = Room(FakeWorkers("a"))
+
+    async def another_is_faster() -> None:
+        room.controls.before_write = None
+        room.workers.seen["new"] = replace(room.workers.seen["a"], name="new")
+        await room.service.pause(["new"], by="ben", why="")
+
+    room.controls.before_write = another_is_faster
+    await room.service.pause(["a"], by="ann", why="")
+    assert {wish.worker for wish in room.controls.wishes.wishes} == {"a", "new"}
+
+
 async def test_the_wish_of_a_worker_that_has_stopped_is_kept_as_it_may_start_again_under_its_name() -> None:
     room = Room()
     await room.service.pause(["a"], by="ann", why="")

@@ -98,10 +98,10 @@ class WorkerControls:
         wish = Wish(action, worker=None, by=by, why=why, since=self._clock(), prefetch=prefetch)
         what = _in_words(wish, workers)
         async with self._audit.recorded(AuditAction(f"workers.{action}"), who=by, why=why, what=what):
-            seen = await self._workers.taking_orders()
-            _refuse_unknown(workers, seen)
             while True:
                 before = await self._controls.read()
+                seen = await self._workers.taking_orders()  # after the wishes: whoever is named there has reported
+                _refuse_unknown(workers, seen)
                 after = before.with_wish(wish, workers=workers, known={worker.name for worker in seen})
                 if await self._controls.replace(after, expected=before.revision):
                     return after
