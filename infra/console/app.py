@@ -6,14 +6,14 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from infra.console import probes, sign_in_page
+from infra.console import metrics, probes, sign_in_page
 from infra.console.access.access import Access
 from infra.console.access.gate import Gate
 from infra.console.api import docs_page, letter_actions, letters, orders, replays, session, system, workers
 from infra.console.api.openapi import add_openapi
 from infra.console.desk.part import House
 from infra.console.problems import add_problem_handlers
-from worker.overview import open_overview
+from worker.feed import open_feed
 from worker.services import open_services
 from worker.settings import Settings
 
@@ -26,8 +26,8 @@ def console_app(settings: Settings, access: Access) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, House]]:
-        async with open_services(settings) as services, open_overview(settings) as overview:
-            yield {"house": House(settings, services, overview)}
+        async with open_services(settings) as services, open_feed(settings) as feed:
+            yield {"house": House(settings, services, feed)}
 
     app = FastAPI(
         title="logistics console",
@@ -39,7 +39,19 @@ def console_app(settings: Settings, access: Access) -> FastAPI:
         max_body_size=2 * settings.max_body_bytes + _ROOM,
     )
     app.state.access = access
-    parts = (session, system, workers, orders, letters, letter_actions, replays, docs_page, sign_in_page, probes)
+    parts = (
+        session,
+        system,
+        workers,
+        orders,
+        letters,
+        letter_actions,
+        replays,
+        docs_page,
+        sign_in_page,
+        probes,
+        metrics,
+    )
     for part in parts:
         app.include_router(part.router)
     add_problem_handlers(app)

@@ -19,6 +19,6 @@ async def livez() -> Response:
 async def readyz(request: Request) -> Response:
     """Answer 503 while RabbitMQ or MongoDB cannot be reached; where they are is told to who has signed in."""
     house: House = request.state.house
-    away = (await house.overview.take()).unreachable
+    away = house.feed.latest().overview.unreachable
     lines = [f"{name}: {'not reachable' if name in away else 'ok'}\n" for name in (BROKER, STORE)]
     return PlainTextResponse("".join(lines), 503 if away else 200)

@@ -14,6 +14,7 @@ from tests.conftest import Broker, Mongo
 from tests.support.command import run
 from tests.support.console_office import Office, an_office
 from tests.support.letters import NOW, a_letter
+from tests.support.system import eventually
 from worker.domain.shipment import shipment_id_for
 
 SECRET_PLACE = "Karl Johans gate 1"
@@ -114,7 +115,13 @@ async def test_what_is_wrong_with_a_request_is_said_part_by_part(office: Office)
 
 async def test_the_overview_says_what_is_wrong(office: Office) -> None:
     office.put(a_letter())
-    overview = await office.document("/api/overview")
+    overview: dict[str, Any] = {}
+
+    async def has_seen_it() -> bool:
+        overview.update(await office.document("/api/overview"))
+        return bool(overview["open_dead_letters"])
+
+    await eventually(has_seen_it, timeout=5.0)
     assert overview["open_dead_letters"] == {"supplier_rejected": 1}
     assert any("1 dead letter open" in problem for problem in overview["problems"])
 

@@ -58,6 +58,7 @@ REQUESTS: dict[tuple[str, str], tuple[Role | None, dict[str, Any] | None]] = {
     ("GET", "/sign-in"): (None, None),
     ("POST", "/sign-in"): (None, {}),
     ("POST", "/sign-out"): (Role.READER, None),
+    ("GET", "/metrics"): (Role.READER, None),
     ("GET", "/livez"): (None, None),
     ("GET", "/readyz"): (None, None),
 }

@@ -78,10 +78,15 @@ def _hashed() -> str:
 
 
 def write_users(path: Path) -> dict[Role, str]:
-    """Write a users file with a token for each role and, for anna, the operator, a password; return the tokens."""
+    """Write a users file with a token for each role, and a person with a password; return the tokens.
+
+    The persons: rita is a reader, anna and otto are operators, adam is an admin.
+    """
     tokens = {role: new_token() for role in Role}
     lines = [f"{role}-bot {role} {hash_token(token)}" for role, token in tokens.items()]
-    path.write_text("\n".join([*lines, f"anna operator {_hashed()}"]) + "\n")
+    people = {"rita": Role.READER, "anna": Role.OPERATOR, "otto": Role.OPERATOR, "adam": Role.ADMIN}
+    lines += [f"{name} {role} {_hashed()}" for name, role in people.items()]
+    path.write_text("\n".join(lines) + "\n")
     return tokens
 
 

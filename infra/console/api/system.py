@@ -8,10 +8,10 @@ from starlette.responses import Response
 
 from infra.console.api.answers import TheDesk, answer, asks
 from infra.console.api.filters import Text, Time
-from infra.console.api.system_models import AuditList, OverviewModel
+from infra.console.api.system_models import AuditList, PictureModel
 from infra.console.desk.system import SystemDesk
 from worker.audit_documents import entry_document
-from worker.overview_documents import overview_document
+from worker.overview_documents import picture_document
 
 router = APIRouter(prefix="/api", tags=["system"])
 
@@ -29,13 +29,18 @@ class AuditFilters(BaseModel):
     limit: int = Field(50, ge=1, le=1000)
 
 
-@router.get("/overview", response_model=OverviewModel, openapi_extra=asks(SystemDesk.overview))
-async def overview(desk: TheDesk) -> Response:
-    """Show queues, workers, circuits, shipments and dead letters of this moment, and what is wrong in words.
+@router.get("/overview", response_model=PictureModel, openapi_extra=asks(SystemDesk.live))
+async def overview(
+    desk: TheDesk,
+    after: Annotated[int | None, Query(ge=0, le=2**53, description="wait for the next: its number")] = None,
+) -> Response:
+    """Show queues, workers, circuits, shipments and dead letters of this second, and what is wrong in words.
 
-    If RabbitMQ or MongoDB cannot be reached the rest is shown all the same.
+    Of a server that cannot be reached, `unreachable` says why, and what was last known of it is shown. There is a new
+    one every second; with `after` the answer comes as soon as there is one with a higher number, within 5 s.
     """
-    return answer(overview_document(await desk.system.overview()))
+    picture = desk.system.live() if after is None else await desk.system.next(after=after)
+    return answer(picture_document(picture))
 
 
 @router.get("/audit", response_model=AuditList, openapi_extra=asks(SystemDesk.audit))

@@ -9,6 +9,7 @@ from infra.console.access.roles import Role
 from infra.console.access.visitor import Way
 from worker.domain.controls import Wishes
 from worker.overview_picture import QueueView, ReplayView, WorkerView
+from worker.rates import Rates
 
 
 class OldestWaitingModel(BaseModel):
@@ -36,6 +37,14 @@ class OverviewModel(BaseModel):
     unreachable: Mapping[str, str]
     replay_job: ReplayView | None
     control: Wishes | None = Field(description="what is wished of the workers by hand")
+
+
+class PictureModel(OverviewModel):
+    """The same every second, with what has to be watched for a time."""
+
+    number: int = Field(description="counts the pictures since the console started")
+    rates: Rates
+    last_known: Mapping[str, datetime] = Field(description="of servers that do not answer: of when is what is shown")
 
 
 class AuditEntryModel(BaseModel):

@@ -7,7 +7,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from infra.console.access.roles import Person, Role
 from infra.console.access.visitor import Visitor
-from worker.overview import OverviewService
+from worker.feed import OverviewFeed
 from worker.services import Services
 from worker.settings import Settings
 
@@ -24,7 +24,7 @@ class House:
 
     settings: Settings
     services: Services
-    overview: OverviewService
+    feed: OverviewFeed
 
 
 class Part:

@@ -1,21 +1,36 @@
 """The whole: what it looks like now, and who did what to it."""
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from infra.console.access.roles import Role
 from infra.console.desk.part import Part, needs
 from worker.domain.audit_entry import AuditEntry
-from worker.overview_picture import Overview
+from worker.feed import LivePicture
+
+_PATIENCE = 5.0
 
 
 class SystemDesk(Part):
     """Looks at the system."""
 
     @needs(Role.READER)
-    async def overview(self) -> Overview:
-        """Return queues, workers, shipments and dead letters of this moment. Raises nothing for a server away."""
-        return await self._house.overview.take()
+    def live(self) -> LivePicture:
+        """Return queues, workers, shipments and dead letters of this second, last known where a server is away.
+
+        Its `number` is higher than that of every picture before. Servers are asked once a second, however many look.
+        """
+        return self._house.feed.latest()
+
+    @needs(Role.READER)
+    async def next(self, *, after: int) -> LivePicture:
+        """Return the newest picture as soon as there is one with a higher number, or after 5 s all the same."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                return await self._house.feed.next(after=after)
+        return self._house.feed.latest()
 
     @needs(Role.READER)
     async def audit(
