@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from importlib.metadata import version
 
 from consumers.dead_letters import DeadLetterConsumer
@@ -10,6 +11,7 @@ from consumers.delivered import DeliveredConsumer
 from consumers.orders import OrderConsumer
 from infra.mongodb.dead_letters import MongoDeadLetters
 from infra.mongodb.leftovers import MongoLeftovers
+from infra.mongodb.samples import MongoSamples
 from infra.mongodb.shipments import MongoShipments
 from infra.mongodb.store import MongoStore
 from infra.mongodb.worker_controls import MongoWorkerControls
@@ -41,8 +43,10 @@ from worker.domain.filing import DeadLetterFiling
 from worker.domain.log import StructuredLogger
 from worker.domain.outcome import Outcome
 from worker.intake import Intake
+from worker.overview import overview_on
 from worker.parts import CONSUMERS, DEAD_LETTERS, DELIVERED, ORDERS, REPLAYS
 from worker.replaying import Replaying
+from worker.sampling import Sampler
 from worker.settings import Settings
 from worker.suspects import Suspects
 
@@ -108,6 +112,10 @@ class Worker:
             name=self.name,
             store_timeout=settings.store_timeout,
             on_copy=self.metrics.copy_sent,
+        )
+        self.overview = overview_on(self.store, self.depths, settings)
+        self.sampler = Sampler(
+            MongoSamples(self.store), self.overview, retention=timedelta(seconds=settings.history_retention)
         )
         self.runs_replays = REPLAYS in consumers
         self.files_dead_letters = DEAD_LETTERS in consumers

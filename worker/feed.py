@@ -1,19 +1,21 @@
 """One live picture of everything for all who watch: servers are asked once a second, however many watch."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
 
+from infra.mongodb.samples import MongoSamples
 from worker.background import Background
 from worker.domain.core import utc_now
+from worker.history import History, HistoryReader
 from worker.last_known import LastKnown
-from worker.overview import open_overview
-from worker.overview_picture import BROKER, STORE, Looks, Overview, StoreLook, assemble
+from worker.overview import open_overview_and_store
+from worker.overview_picture import BROKER, STORE, ILooks, Looks, Overview, StoreLook, assemble
 from worker.overview_words import problems
 from worker.rates import Meter, Rates
+from worker.sampling import Sampler
 from worker.settings import Settings
 
 _EVERY = 1.0
@@ -40,19 +42,12 @@ class LivePicture:
 class OverviewFeed:
     """The newest picture and those to come, for any number of watchers. `open_feed` opens one."""
 
-    def __init__(
-        self,
-        *,
-        look_at_broker: Callable[[], Coroutine[Any, Any, Looks | str]],
-        look_at_store: Callable[[], Coroutine[Any, Any, StoreLook | str]],
-        delays: Sequence[str],
-        clock: Callable[[], datetime] = utc_now,
-    ) -> None:
-        """A look returns what was seen, or why nothing was. `delays`: the labels of the delay queues."""
-        self._delays = delays
+    def __init__(self, looks: ILooks, *, history: HistoryReader, clock: Callable[[], datetime] = utc_now) -> None:
+        self._delays = looks.delays
+        self._history = history
         self._clock = clock
-        self._broker = LastKnown[Looks](BROKER, look_at_broker, clock=clock)
-        self._store = LastKnown[StoreLook](STORE, look_at_store, clock=clock)
+        self._broker = LastKnown[Looks](BROKER, looks.look_at_broker, clock=clock)
+        self._store = LastKnown[StoreLook](STORE, looks.look_at_store, clock=clock)
         self._meter = Meter()
         self._rates = Rates()
         self._latest: LivePicture | None = None
@@ -69,6 +64,14 @@ class OverviewFeed:
         async with self._news:
             await self._news.wait_for(lambda: self.latest().number > after)
         return self.latest()
+
+    async def history(self, *, hours: float) -> History:
+        """Return the last so many hours as lines; what happened is in them some 15 s later.
+
+        While MongoDB does not answer: what was last known of these hours, or lines of gaps. Raises ValueError unless
+        `hours` is from 0.1 to 10,000.
+        """
+        return await self._history.read(hours=hours)
 
     async def look(self) -> None:
         """Make a picture. A server that hangs holds it up for a second: what it says comes into a later one."""
@@ -119,20 +122,23 @@ class OverviewFeed:
 
 
 @asynccontextmanager
-async def open_feed(settings: Settings) -> AsyncIterator[OverviewFeed]:
+async def open_feed(settings: Settings, *, keeps_history: bool) -> AsyncIterator[OverviewFeed]:
     """Look at broker and store from now on, every second, and tell what is seen.
 
     The first picture is there at once, within a second if a server hangs. Servers that are away are told in it, they
-    raise nothing. Raises ConfigurationError for an address that is missing or cannot be one.
+    raise nothing. `keeps_history`: make samples, too, as every worker does: so there is a history of the time in which
+    none runs. Raises ConfigurationError for an address that is missing or cannot be one.
     """
-    async with open_overview(settings) as service:
-        feed = OverviewFeed(
-            look_at_broker=service.look_at_broker, look_at_store=service.look_at_store, delays=service.delays
-        )
+    async with open_overview_and_store(settings) as (service, store):
+        samples = MongoSamples(store)
+        feed = OverviewFeed(service, history=HistoryReader(samples))
         background = Background()
         try:
             await feed.look()
             background.start(feed.keep_looking)
+            if keeps_history:
+                retention = timedelta(seconds=settings.history_retention)
+                background.start(Sampler(samples, service, retention=retention).run)
             yield feed
         finally:
             await background.stop()

@@ -44,6 +44,7 @@ async def run_worker(worker: Worker) -> None:
         background.start(worker.controlling.run)
         background.start(lambda: keep_looking_at_backlog(worker))
         background.start(lambda: keep_reporting(worker, health=address))
+        background.start(worker.sampler.run)
         if worker.files_dead_letters:
             background.start(lambda: _sweep(worker))
             background.start(lambda: _tidy(worker))
@@ -87,6 +88,7 @@ async def _close(worker: Worker, health: HealthServer) -> None:
         await worker.depths.close()
     except BrokerUnavailableError as error:
         _log.debug("broker.close_failed", error=str(error))
+    worker.overview.stop()
     await worker.supplier.close()
     await close_store(worker.store)
     await health.stop()

@@ -46,20 +46,25 @@ class OverviewService:
         self._dead_letters = dead_letters
         self._jobs = jobs
         self._controls = controls
-        self.delays = delays
+        self._delays = delays
         self._counts = Unhurried(self._count)
+
+    @property
+    def delays(self) -> Sequence[str]:
+        """The labels of the delay queues."""
+        return self._delays
 
     async def take(self) -> Overview:
         """Look at everything at once, for 5 s at most. Raises nothing for a server that is away."""
         broker, store = await asyncio.gather(self.look_at_broker(), self.look_at_store())
-        return assemble(broker, store, delays=self.delays, now=datetime.now(UTC))
+        return assemble(broker, store, delays=self._delays, now=datetime.now(UTC))
 
     async def look_at_broker(self) -> Looks | str:
         """Look at every queue, for 5 s at most; return why not when that cannot be."""
         queues = [
             *CONSUMED,
-            *(retry_queue(delay) for delay in self.delays),
-            *(retry_queue(delay, exchange=SHIPMENTS_RETRY_EXCHANGE) for delay in self.delays),
+            *(retry_queue(delay) for delay in self._delays),
+            *(retry_queue(delay, exchange=SHIPMENTS_RETRY_EXCHANGE) for delay in self._delays),
         ]
         try:
             async with asyncio.timeout(_PATIENCE):
@@ -111,6 +116,13 @@ class OverviewService:
 @asynccontextmanager
 async def open_overview(settings: Settings) -> AsyncIterator[OverviewService]:
     """Prepare the ways to broker and store; nothing connects yet. Raises ConfigurationError."""
+    async with open_overview_and_store(settings) as (service, _):
+        yield service
+
+
+@asynccontextmanager
+async def open_overview_and_store(settings: Settings) -> AsyncIterator[tuple[OverviewService, MongoStore]]:
+    """The same, with the store for what else is kept in it."""
     depths = QueueDepths(settings.required("amqp_url"), name="logistics status")
     store = MongoStore(
         settings.required("mongodb_uri"),
@@ -119,7 +131,7 @@ async def open_overview(settings: Settings) -> AsyncIterator[OverviewService]:
     )
     service = overview_on(store, depths, settings)
     try:
-        yield service
+        yield service, store
     finally:
         service.stop()
         await close_store(store)

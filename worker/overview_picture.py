@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from infra.rabbitmq.depths import QueueLook
 from infra.rabbitmq.topology import (
@@ -109,6 +109,23 @@ class StoreLook:
     by_state: Mapping[str, int]
     replay: ReplayView | None = None
     wishes: Wishes = NO_WISHES
+
+
+class ILooks(Protocol):
+    """Whoever looks at broker and store. What cannot be seen is no error: the reason is returned in its place."""
+
+    @property
+    def delays(self) -> Sequence[str]:
+        """The labels of the delay queues."""
+        ...
+
+    async def look_at_broker(self) -> Looks | str:
+        """Look at every queue."""
+        ...
+
+    async def look_at_store(self) -> StoreLook | str:
+        """Look at what the store holds."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

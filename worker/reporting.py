@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from infra.rabbitmq.topology import WORK_QUEUE
 from worker.bootstrap import Worker, program_version
 from worker.domain.errors import BrokerUnavailableError, StoreUnavailableError
 from worker.domain.log import StructuredLogger
+from worker.domain.periods import Periods
 
 _REPORT_EVERY = 2.0
 _LOOK_EVERY = 2.0
@@ -19,22 +21,31 @@ _log = StructuredLogger("logistics.worker")
 async def keep_reporting(worker: Worker, *, health: str) -> None:
     """Report until cancelled, then say once more that the worker has stopped. `health`: where its health answers."""
     started_at = datetime.now(UTC)
+    periods = Periods(worker.tally, now=started_at)
     try:
         while True:
             try:
-                await worker.reports.report(
-                    worker.name, _self_portrait(worker, health, started_at), now=datetime.now(UTC)
-                )
+                await _report(worker, health, started_at, periods)
             except StoreUnavailableError as error:
                 _log.debug("report.failed", error=str(error))
-            await worker.controlling.news(within=_REPORT_EVERY)
+            # All report at the same moments, so that what they say of the end of a period is of the same moment.
+            await worker.controlling.news(within=_REPORT_EVERY - time.time() % _REPORT_EVERY)
     finally:
         try:
             async with asyncio.timeout(2.0):
-                portrait = _self_portrait(worker, health, started_at)
-                await worker.reports.report(worker.name, {**portrait, "stopped": True}, now=datetime.now(UTC))
+                await _report(worker, health, started_at, periods, stopped=True)
         except (StoreUnavailableError, TimeoutError) as error:
             _log.debug("report.not_withdrawn", error=str(error))
+
+
+async def _report(
+    worker: Worker, health: str, started_at: datetime, periods: Periods, *, stopped: bool = False
+) -> None:
+    now = datetime.now(UTC)
+    portrait = _self_portrait(worker, health, started_at)
+    closed = periods.look(in_flight=portrait["in_flight"].get(WORK_QUEUE, 0), now=now, is_last=stopped)
+    portrait["periods"] = [period.document() for period in closed]
+    await worker.reports.report(worker.name, {**portrait, "stopped": True} if stopped else portrait, now=now)
 
 
 async def keep_looking_at_backlog(worker: Worker) -> None:

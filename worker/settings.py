@@ -109,6 +109,9 @@ class Settings(ConsoleSettings):
     discard_retention: Annotated[
         LongSeconds, Field(description="how long a discarded dead letter is kept, then it goes for good")
     ] = 14 * 86400.0
+    history_retention: Annotated[
+        LongSeconds, Field(description="how long the history of the overview is kept: one sample each 10 s")
+    ] = 8 * 86400.0
     replay_overdue: Annotated[
         Seconds, Field(description="a replayed copy that has come to no end for this long is overdue")
     ] = 1800.0

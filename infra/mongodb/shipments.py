@@ -17,6 +17,10 @@ from worker.domain.shipment import HistoryEvent, Shipment, ShipmentStatus
 _MAX_HISTORY = 100
 _SETTLED = [str(status) for status in ShipmentStatus if status.is_settled]
 _TRIES = 5
+COUNT_BY_STATUS: list[Document] = [
+    {"$match": {"status": {"$gte": ""}}},  # any: named so that the index is counted and no shipment is read
+    {"$group": {"_id": "$status", "count": {"$sum": 1}}},
+]
 
 
 class MongoShipments:
@@ -106,8 +110,7 @@ class MongoShipments:
     async def count_by_status(self) -> dict[str, int]:
         """Return how many shipments there are of each status."""
         with store_errors():
-            pipeline = [{"$group": {"_id": "$status", "count": {"$sum": 1}}}]
-            return {row["_id"]: row["count"] async for row in self._collection.aggregate(pipeline)}
+            return {row["_id"]: row["count"] async for row in self._collection.aggregate(COUNT_BY_STATUS)}
 
 
 def _stored(shipment: Shipment) -> Shipment:

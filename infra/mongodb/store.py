@@ -71,6 +71,7 @@ _INDEXES = {
         IndexModel([("job", ASCENDING), ("ended_at", DESCENDING)]),
         IndexModel([("job", ASCENDING), ("round", ASCENDING)], partialFilterExpression={"round": {"$gt": 0}}),
     ],
+    "samples": [IndexModel([("expires_at", ASCENDING)], expireAfterSeconds=0)],
     "workers": [IndexModel([("seen_at", ASCENDING)], expireAfterSeconds=3600)],
 }
 

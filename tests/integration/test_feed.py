@@ -14,8 +14,8 @@ from worker.settings import load_settings
 
 
 @asynccontextmanager
-async def feed_of(system: System, **changes: str) -> AsyncIterator[OverviewFeed]:
-    async with open_feed(load_settings(system.environment(**changes))) as feed:
+async def feed_of(system: System, *, keeps_history: bool = False, **changes: str) -> AsyncIterator[OverviewFeed]:
+    async with open_feed(load_settings(system.environment(**changes)), keeps_history=keeps_history) as feed:
         yield feed
 
 

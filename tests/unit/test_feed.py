@@ -2,15 +2,18 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from infra.rabbitmq.depths import QueueLook
+from tests.support.fake_samples import FakeSamples
 from tests.unit.test_overview import a_report, the_looks, the_store
 from worker.domain.counts import Counts
 from worker.feed import LivePicture, OverviewFeed
+from worker.history import HistoryReader
 from worker.overview_picture import Looks, StoreLook
 
 START = datetime(2026, 3, 1, 12, 3, tzinfo=UTC)
@@ -27,12 +30,13 @@ class Room:
         self.hangs: set[str] = set()
         self.goes_on = asyncio.Event()
         self.asked: Counter[str] = Counter()
-        self.feed = OverviewFeed(
-            look_at_broker=self.look_at_broker,
-            look_at_store=self.look_at_store,
-            delays=["1s", "5s"],
-            clock=lambda: self.now,
-        )
+        self.samples = FakeSamples()
+        history = HistoryReader(self.samples, clock=lambda: self.now)
+        self.feed = OverviewFeed(self, history=history, clock=lambda: self.now)
+
+    @property
+    def delays(self) -> Sequence[str]:
+        return ["1s", "5s"]
 
     async def look_at_broker(self) -> Looks | str:
         await self.answering("RabbitMQ")
@@ -166,3 +170,10 @@ async def test_a_fault_in_a_look_is_told_and_ends_no_feed(room: Room) -> None:
     assert picture.problems[0].endswith("showing what was last known (ZeroDivisionError)")
     room.store = None
     assert (await room.look(after=1)).problems == []
+
+
+async def test_a_feed_tells_the_history_and_without_the_store_gaps(room: Room) -> None:
+    room.samples.is_down = True
+    history = await room.feed.history(hours=1)
+    assert set(history.lines["shipped"]) == {None}
+    assert history.times[-1] <= room.now
