@@ -19,8 +19,11 @@ class Unhurried(Generic[T]):
     nothing else.
     """
 
-    def __init__(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> None:
+    def __init__(
+        self, ask: Callable[[], Coroutine[Any, Any, T]], *, timer: Callable[[], float] = time.monotonic
+    ) -> None:
         self._ask = ask
+        self._timer = timer
         self._newest: asyncio.Task[T] | None = None
         self._last: asyncio.Task[T] | None = None
         self._next = 0.0
@@ -31,7 +34,7 @@ class Unhurried(Generic[T]):
         Once there is an answer, a question that fails leaves it as it is.
         """
         newest = self._newest
-        if newest is None or (newest.done() and time.monotonic() >= self._next):
+        if newest is None or (newest.done() and self._timer() >= self._next):
             newest = self._newest = asyncio.create_task(self._timed())
         last = self._last or newest
         await asyncio.wait([newest], timeout=_PATIENCE if last.done() else None)
@@ -45,8 +48,8 @@ class Unhurried(Generic[T]):
             self._newest.cancel()
 
     async def _timed(self) -> T:
-        started = time.monotonic()
+        started = self._timer()
         answer = await self._ask()
-        ended = time.monotonic()
+        ended = self._timer()
         self._next = ended + (ended - started) / _SHARE
         return answer
