@@ -26,7 +26,7 @@ def console_app(settings: Settings, access: Access) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, House]]:
-        async with open_services(settings) as services, open_feed(settings) as feed:
+        async with open_services(settings) as services, open_feed(settings, keeps_history=True) as feed:
             yield {"house": House(settings, services, feed)}
 
     app = FastAPI(
