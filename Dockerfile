@@ -6,9 +6,13 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1
 RUN python -m venv --without-pip /opt/logistics
 WORKDIR /src
-# What the worker needs changes less often than its code: a layer of its own. Neither the dev nor the local extra.
+# Of the optional packages: none for a worker, `--build-arg EXTRAS=console` for the console.
+ARG EXTRAS=""
+# What is needed changes less often than the code: a layer of its own.
 COPY pyproject.toml constraints.txt ./
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > requirements.txt \
+RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+extras = [line for extra in '$EXTRAS'.split() for line in project['optional-dependencies'][extra]]; \
+print(*project['dependencies'], *extras, sep='\n')" > requirements.txt \
     && pip --python /opt/logistics/bin/python install --only-binary=:all: --constraint constraints.txt --requirement requirements.txt
 COPY . .
 RUN pip --python /opt/logistics/bin/python install --no-deps . \

@@ -98,8 +98,8 @@ class Place:
         return (await self.depths.read([DEAD_LETTER_QUEUE]))[DEAD_LETTER_QUEUE] or 0
 
     @asynccontextmanager
-    async def running(self, command: tuple[str, ...]) -> AsyncIterator[ServerProcess]:
-        """Run a Python program (arguments of `python`) on this place; it is ended afterwards."""
+    async def running(self, command: tuple[str, ...], **changes: str) -> AsyncIterator[ServerProcess]:
+        """Run a Python program (arguments of `python`) on this place, with changed settings; it is ended afterwards."""
         process = ServerProcess("program", self.arena.servers.data_dir)
         settings = {
             "LOGISTICS_AMQP_URL": self.amqp_url,
@@ -111,7 +111,7 @@ class Place:
             "LOGISTICS_BREAKER_FAILURE_THRESHOLD": "1000000",  # failing orders must not pause the others
             "LOGISTICS_HEALTH_ADDR": f"{LOOPBACK}:0",
         }
-        process.start([sys.executable, *command], {**_ENVIRONMENT, **settings})
+        process.start([sys.executable, *command], {**_ENVIRONMENT, **settings, **changes})
         try:
             yield process
         finally:
