@@ -1,4 +1,4 @@
-"""The console as an ASGI application: the gate in front, behind it the API."""
+"""The console as an ASGI application: the gate in front, behind it API and pages."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,7 +22,7 @@ _ROOM = 1024 * 1024
 
 
 def console_app(settings: Settings, access: Access) -> FastAPI:
-    """Return the application; it connects to the servers when it starts. Raises ConfigurationError."""
+    """Return the application, to be served `behind_gate`; it connects to the servers when it starts."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, House]]:
@@ -56,5 +56,12 @@ def console_app(settings: Settings, access: Access) -> FastAPI:
         app.include_router(part.router)
     add_problem_handlers(app)
     add_openapi(app, cookie=access.cookie)
-    app.add_middleware(Gate, doors=access.doors, site=access.site, is_https=access.is_https)
     return app
+
+
+def behind_gate(app: FastAPI) -> Gate:
+    """Return the application as it is served: outermost the gate, so that nothing is answered without it."""
+    access: Access = app.state.access
+    return Gate(
+        app, doors=access.doors, site=access.site, is_https=access.is_https, max_body_size=app.max_body_size or _ROOM
+    )

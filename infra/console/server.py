@@ -8,7 +8,7 @@ import ssl
 import uvicorn
 
 from infra.console.access.access import access_of
-from infra.console.app import console_app
+from infra.console.app import behind_gate, console_app
 from worker.domain.errors import ConfigurationError
 from worker.domain.log import StructuredLogger
 from worker.settings import Settings
@@ -30,7 +30,7 @@ async def serve(settings: Settings, *, operator: str) -> None:
     access = access_of(settings, operator=operator)
     app = console_app(settings, access)
     config = uvicorn.Config(
-        app,
+        behind_gate(app),
         log_config=None,
         access_log=False,
         proxy_headers=False,  # whom to believe is decided in access/proxies.py

@@ -20,10 +20,12 @@ _OPEN = PROBES | {SIGN_IN, "/api/session"}
 
 
 class Gate:
-    """ASGI middleware: refuses what foreign pages send, knows who asks, lets nobody else in."""
+    """An ASGI application around another: refuses what foreign pages send, knows who asks, lets nobody else in."""
 
-    def __init__(self, app: ASGIApp, *, doors: Doors, site: Site, is_https: bool) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, *, doors: Doors, site: Site, is_https: bool, max_body_size: int) -> None:
+        """`max_body_size`: bytes of a request; the application itself counts those that come without a length."""
+        self.app = app
+        self._max_body_size = max_body_size
         self._doors = doors
         self._site = site
         self._is_https = is_https
@@ -31,7 +33,7 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request, or refuse it. Who makes it is in `request.state.visitor`."""
         if scope["type"] not in {"http", "websocket"}:
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         if scope["type"] == "http":
             send = hardened(send, path=scope["path"], is_https=self._is_https)
@@ -39,7 +41,7 @@ class Gate:
         visitor = self._doors.visitor(headers, _peer(scope))
         scope.setdefault("state", {}).update(visitor=visitor)
         answer = self._answer_instead(scope, headers, visitor)
-        await (self._app if answer is None else answer)(scope, receive, send)
+        await (self.app if answer is None else answer)(scope, receive, send)
 
     def _answer_instead(self, scope: Scope, headers: Headers, visitor: Visitor | None) -> ASGIApp | None:
         """Return what answers instead of the application, None when that may."""
@@ -50,6 +52,8 @@ class Gate:
         if visitor is None or visitor.way is not Way.TOKEN:  # no foreign page knows a token
             is_ambient = visitor is not None and visitor.way.is_ambient
             why = self._site.why_foreign(headers, method=method, is_websocket=is_websocket, is_ambient=is_ambient)
+        if why is None and _length(headers) > self._max_body_size:
+            return problem_response(413, f"a request has at most {self._max_body_size:,} bytes")
         if why is None and (visitor is not None or path in _OPEN):
             return None
         if is_websocket:
@@ -65,6 +69,11 @@ async def _closed(scope: Scope, receive: Receive, send: Send) -> None:
     """Refuse a web socket before it opens."""
     del scope, receive
     await send({"type": "websocket.close", "code": 1008})
+
+
+def _length(headers: Headers) -> int:
+    text = headers.get("content-length", "0")
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def _peer(scope: Scope) -> str:
