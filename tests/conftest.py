@@ -5,7 +5,7 @@ import signal
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -87,6 +87,12 @@ def mongod_uri(servers_dir: Path) -> Iterator[str]:
 
 @pytest.fixture
 def broker(rabbitmq: tuple[str, str]) -> Iterator[Broker]:
+    with own_broker(rabbitmq) as own:
+        yield own
+
+
+@contextmanager
+def own_broker(rabbitmq: tuple[str, str]) -> Iterator[Broker]:
     amqp_url, management_url = rabbitmq
     login = urlsplit(amqp_url)
     management = Management(
@@ -102,6 +108,12 @@ def broker(rabbitmq: tuple[str, str]) -> Iterator[Broker]:
 
 @pytest.fixture
 def mongo(mongod_uri: str) -> Iterator[Mongo]:
+    with own_database(mongod_uri) as own:
+        yield own
+
+
+@contextmanager
+def own_database(mongod_uri: str) -> Iterator[Mongo]:
     database = f"test_{uuid.uuid4().hex[:12]}"
     yield Mongo(mongod_uri, database)
     with MongoClient[dict[str, object]](mongod_uri) as client:

@@ -9,6 +9,7 @@ import uvicorn
 
 from infra.console.access.access import access_of
 from infra.console.app import behind_gate, console_app
+from infra.console.pages.mount import add_pages
 from worker.domain.errors import ConfigurationError
 from worker.domain.log import StructuredLogger
 from worker.settings import Settings
@@ -29,6 +30,7 @@ async def serve(settings: Settings, *, operator: str) -> None:
         settings.required(address)
     access = access_of(settings, operator=operator)
     app = console_app(settings, access)
+    add_pages(app)
     config = uvicorn.Config(
         behind_gate(app),
         log_config=None,

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 from infra.console.access.headers import PLAIN_PAGE
 from infra.console.access.roles import Role
@@ -21,12 +21,6 @@ async def docs(request: Request) -> Response:
     desk_of(request).visitor.require(Role.READER)
     page = plain_page("API", _body(request.app.openapi()))
     return HTMLResponse(page, headers={"content-security-policy": PLAIN_PAGE})
-
-
-@router.get("/")
-async def first_page() -> Response:
-    """Lead to what there is to read."""
-    return RedirectResponse("/api/docs", 303)
 
 
 def _body(document: dict[str, Any]) -> str:

@@ -1,0 +1,93 @@
+"""The first page: what is wrong, in words; the numbers that matter; queues, workers and dead letters. Live."""
+
+from collections.abc import Callable
+
+from fastapi import Request
+from nicegui import ui
+from nicegui.element import Element
+
+from infra.console.desk.desk import desk_of
+from infra.console.pages.kit import Live, Tag, when
+from infra.console.pages.overview_parts import DeadLetters, Delays, Queues
+from infra.console.pages.overview_tiles import Tiles
+from infra.console.pages.shell import Shell
+from infra.console.pages.text import iso
+from infra.console.pages.words import BAD, GOOD, WARN
+from infra.console.pages.worker_rows import WorkerRows
+from worker.feed import LivePicture
+
+_EVERY = 0.5
+
+
+@ui.page("/", response_timeout=10)
+async def overview(request: Request) -> None:
+    """Show everything at one moment, anew every second."""
+    shell = Shell("Overview", desk_of(request), here="/")
+    with shell.page():
+        _Overview(shell)
+
+
+class _Overview:
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        self._number = 0
+        with Tag("div", classes="spread"):
+            Tag("h1", "Overview")
+            with Tag("p", classes="soft small"):
+                Tag("span", "as of ")
+                self._at = when(shell.desk.system.live().taken_at)
+        self._verdict = _Verdict()
+        self._tiles = Tiles()
+        with Tag("div", classes="two"):
+            with Tag("div", classes="stack"):
+                self._queues = Queues()
+                with Tag("section", classes="card flush"):
+                    Tag("h2", "Workers")
+                    self._workers = WorkerRows()
+            with Tag("div", classes="stack"):
+                self._letters = DeadLetters()
+                self._delays = Delays()
+        self._refresh()
+        ui.timer(_EVERY, self._refresh)
+
+    def _refresh(self) -> None:
+        with self._shell.told():
+            picture = self._shell.desk.system.live()
+            if picture.number != self._number:
+                self._number = picture.number
+                self._show(picture)
+
+    def _show(self, picture: LivePicture) -> None:
+        seen = picture.overview
+        self._at.put(datetime=iso(picture.taken_at))
+        self._verdict.show(picture)
+        self._tiles.show(picture)
+        self._queues.show(seen.queues)
+        self._delays.show(seen.delayed, seen.delayed_notices)
+        self._workers.show(seen.workers)
+        self._letters.show(seen.open_dead_letters)
+
+
+class _Verdict:
+    """What is wrong, the worst first; that all is well otherwise."""
+
+    def __init__(self) -> None:
+        with Tag("section", classes="verdict", role="status", aria_label="What is wrong") as self._box:
+            self._lines = Live(Tag("ul"), _line)
+
+    def show(self, picture: LivePicture) -> None:
+        """Show what is wrong now."""
+        wrong = [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in picture.problems]
+        only_letters = len(wrong) == 1 and bool(sum((picture.overview.open_dead_letters or {}).values()))
+        look = GOOD if not wrong else WARN if only_letters else BAD
+        self._box.look(f"verdict {look}")
+        self._lines.show({str(place): line for place, line in enumerate(wrong or ["All is well."])})
+
+
+def _line(_: str) -> tuple[Element, Callable[[str], None]]:
+    line = Tag("li", "")
+
+    def refresh(text: str) -> None:
+        line.say(text)
+
+    return line, refresh

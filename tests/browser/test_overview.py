@@ -1,0 +1,114 @@
+"""The first page in a real browser: alive, and right about what is wrong."""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Locator, Page, expect
+
+from tests.browser.conftest import House, OpenHouse
+from tests.support.browser import Visit
+from tests.support.letters import a_letter
+from tests.support.proxy import Proxy
+from tests.support.system import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def house(open_house: OpenHouse) -> AsyncIterator[House]:
+    slow = {"LOGISTICS_MAX_ATTEMPTS": "50", "LOGISTICS_BREAKER_RECOVERY_TIMEOUT": "4s"}
+    async with open_house(**slow) as opened:
+        yield opened
+
+
+def number(page: Page, name: str) -> Locator:
+    """The big number of this name."""
+    return page.locator(".tile", has=page.get_by_text(name, exact=True)).locator(".number")
+
+
+def wrong(page: Page) -> Locator:
+    return page.get_by_role("status", name="What is wrong")
+
+
+async def take_away(server: Proxy) -> None:
+    server.refuse()
+    await server.cut()
+
+
+async def test_what_happens_is_seen_within_moments_without_a_reload_and_nothing_jumps(
+    house: House, visit: Visit
+) -> None:
+    page = await (await visit(house)).open("/")
+    await expect(wrong(page)).to_contain_text("All is well.")
+    await page.evaluate("window.stays = 1")
+    places = await page.evaluate("[...document.querySelectorAll('.tile')].map(t => t.getBoundingClientRect().top)")
+    house.put(*(a_letter(reason="malformed") for _ in range(1234)))
+    started = time.monotonic()
+    await expect(number(page, "Dead letters open")).to_have_text("1,234", timeout=10_000)
+    seen_after = time.monotonic() - started
+    await expect(wrong(page)).to_contain_text("1,234 dead letters open: malformed 1234.")
+    await page.get_by_role("link", name="malformed 1,234").click()
+    await page.wait_for_url("**/dead-letters?reason=malformed")
+    await page.go_back()
+    assert places == await page.evaluate(
+        "[...document.querySelectorAll('.tile')].map(t => t.getBoundingClientRect().top)"
+    )
+    house.system.db.dead_letters.delete_many({})
+    assert seen_after < 6.0, "2 s on an idle machine"
+
+
+async def test_an_open_circuit_counts_down_and_says_what_the_supplier_answers(house: House, visit: Visit) -> None:
+    page = await (await visit(house)).open("/")
+    house.system.supplier.change(outage=True)
+    for order in range(6):
+        await house.system.publish_order(f"circuit-{order}")
+    await expect(wrong(page)).to_contain_text(re.compile("Circuit open for .+ on 1 of 1 worker"), timeout=15_000)
+    await expect(wrong(page)).to_contain_text("supplier answers HTTP 503")
+    await expect(page.get_by_role("region", name="Workers")).to_contain_text(re.compile("next try in [1-4] s"))
+    house.system.supplier.change(outage=False)
+    await expect(wrong(page)).to_contain_text("All is well.", timeout=20_000)
+
+
+async def test_a_broker_that_goes_away_and_comes_back_while_the_page_is_open(house: House, visit: Visit) -> None:
+    page = await (await visit(house)).open("/")
+    await expect(number(page, "Waiting")).to_have_text("0")
+    await take_away(house.broker)
+    await expect(wrong(page)).to_contain_text("RabbitMQ not reachable since", timeout=15_000)
+    await expect(number(page, "Waiting")).to_have_text("0", timeout=1)  # last known
+    await expect(page.get_by_role("region", name="Workers")).to_contain_text("works")
+    await house.broker.listen()
+    await expect(wrong(page)).to_contain_text("All is well.", timeout=20_000)
+
+
+async def test_a_store_that_goes_away_leaves_what_was_last_known_and_other_pages_say_what_to_do(
+    house: House, visit: Visit
+) -> None:
+    someone = await visit(house)
+    page = await someone.open("/")
+    await expect(wrong(page)).to_contain_text("All is well.")
+    await take_away(house.store)
+    await expect(wrong(page)).to_contain_text("MongoDB not reachable since", timeout=15_000)
+    await expect(wrong(page)).to_contain_text("showing what was last known")
+    await expect(page.get_by_role("region", name="Workers")).to_contain_text("works")
+    letters = await someone.open("/dead-letters")
+    await expect(letters.get_by_role("alert")).to_contain_text("MongoDB does not answer")
+    await house.store.listen()
+    await expect(wrong(page)).to_contain_text("All is well.", timeout=20_000)
+    await letters.get_by_role("button", name="Try again").click()
+    await expect(letters.get_by_role("heading", name="Dead letters")).to_be_visible()
+
+
+async def test_however_many_look_the_broker_is_asked_by_one(house: House, visit: Visit) -> None:
+    def connections() -> int:
+        return len(house.broker.connections(b"logistics"))
+
+    someone = await visit(house)
+    await someone.open("/")
+    await eventually(lambda: connections() >= 1)
+    before = connections()
+    await asyncio.gather(*(someone.open("/") for _ in range(4)))
+    assert connections() == before
