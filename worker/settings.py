@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
+from infra.rabbitmq.nodes import node_urls
 from infra.tls import TlsFiles
 from worker.console_settings import ConsoleSettings
 from worker.domain.errors import ConfigurationError
@@ -41,8 +42,9 @@ def _can_be_address(text: str, schemes: Sequence[str]) -> bool:
     """Look before a client library does: their complaints about an address repeat it, password and all."""
     try:
         parts = urlsplit(text)
-        # MongoDB's may name several hosts, which is no port; its driver's complaints are not repeated.
-        has_port_problem = not schemes[0].startswith("mongodb") and parts.port == 0
+        # MongoDB's may name several hosts, which is no port; its driver's complaints are not repeated. RabbitMQ's, too.
+        nodes = [] if schemes[0].startswith("mongodb") else node_urls(text)
+        has_port_problem = any(urlsplit(node).port == 0 for node in nodes)
         if schemes[0] == "http" and not parts.hostname:
             return False
     except ValueError:
@@ -56,7 +58,9 @@ class Settings(ConsoleSettings):
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     amqp_url: Annotated[
-        SecretStr | None, _has_scheme("amqp", "amqps"), Field(description="amqp://user:password@host:5672/vhost")
+        SecretStr | None,
+        _has_scheme("amqp", "amqps"),
+        Field(description="amqp://user:password@host:5672/vhost; a cluster's hosts: host:5672,host:5672"),
     ] = None
     mongodb_uri: Annotated[
         SecretStr | None,

@@ -12,6 +12,7 @@ from aio_pika.exceptions import AMQPError, AuthenticationError, InvalidFrameErro
 from aiormq.exceptions import ChannelAccessRefused
 
 from infra.rabbitmq.lenient import LenientTransport, PlainTransport
+from infra.rabbitmq.nodes import node_urls
 from infra.rabbitmq.paced import BytesInHand, PacedTransport
 from infra.tls import TlsFiles, client_context, questioned
 from worker.domain.errors import BrokerRefusedError, BrokerUnavailableError, ConfigurationError, NotPermittedError
@@ -27,7 +28,7 @@ _BROKER_ERRORS = (AMQPError, OSError, TimeoutError, RuntimeError)
 async def connect(
     url: str, *, name: str, lenient: bool = False, in_hand: BytesInHand | None = None
 ) -> AbstractConnection:
-    """Open a plain connection, visible at the broker under `name`.
+    """Open a plain connection, visible at the broker under `name`, to the first node of the address that takes it.
 
     Not one that restores itself: whoever uses it notices that it is gone and starts over, so there is one place
     that knows whether a consumer is there. `lenient`: see `infra.rabbitmq.lenient`; it costs some speed. `in_hand`:
@@ -37,6 +38,14 @@ async def connect(
         check_tls_files(url)
     except ConfigurationError as error:  # they were good at the start: somebody is just replacing them
         raise BrokerUnavailableError(str(error)) from error
+    *others, last = node_urls(url)
+    for node in others:
+        with suppress(BrokerUnavailableError):
+            return await _connect(node, name, lenient=lenient, in_hand=in_hand)
+    return await _connect(last, name, lenient=lenient, in_hand=in_hand)
+
+
+async def _connect(url: str, name: str, *, lenient: bool, in_hand: BytesInHand | None) -> AbstractConnection:
     with broker_errors(is_new=True):
         target = aio_pika.connection.make_url(url, heartbeat=HEARTBEAT)
         connection = aio_pika.Connection(target, client_properties={"connection_name": name})

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from infra.local.ports import LOOPBACK
 from infra.rabbitmq.connection import HEARTBEAT
 from tests.support.proxy import proxy_to_broker, proxy_to_store, proxy_to_supplier
 from tests.support.system import System, WorkerProcess, eventually
@@ -188,3 +189,18 @@ async def test_a_worker_ends_in_good_order_while_the_broker_is_silent(system: Sy
         proxy.hold()
         assert await worker.terminate(timeout=25) == 0
         assert "Traceback" not in worker.log.read_text()
+
+
+async def test_of_several_nodes_the_one_that_answers_is_taken(system: System) -> None:
+    async with proxy_to_broker(system.amqp_url, listening=False) as away, proxy_to_broker(system.amqp_url) as there:
+        nodes = there.url.replace(f"@{LOOPBACK}:{there.port}", f"@{LOOPBACK}:{away.port},{LOOPBACK}:{there.port}")
+        worker = await system.start_worker(LOGISTICS_AMQP_URL=nodes)
+        await system.publish_order("o-1")
+        await system.shipped("o-1")
+        await away.listen()
+        there.refuse()
+        await there.cut()
+        await eventually(lambda: len(away.connections(b"consume")) == 3)
+        await system.publish_order("o-2")
+        await system.shipped("o-2")
+        assert await worker.terminate() == 0

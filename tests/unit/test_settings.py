@@ -90,6 +90,7 @@ def test_an_empty_variable_counts_as_not_set(name: str, empty: str) -> None:
         ("AMQP_URL", f"http://worker:{SECRET}@rabbit"),
         ("AMQP_URL", f"amqp://worker:{SECRET}#@:x"),
         ("AMQP_URL", f"amqp://worker:{SECRET}@rabbit:port"),
+        ("AMQP_URL", f"amqp://worker:{SECRET}@one:5672,two:port"),
         ("AMQP_URL", SECRET),
         ("MONGODB_URI", f"mongodb:{SECRET}"),
         ("SUPPLIER_URL", f"ftp://{SECRET}@supplier"),
