@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 import uuid
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aio_pika
@@ -12,7 +13,7 @@ import pytest
 from tests.conftest import Broker
 from tests.support.admin import BrokerAdmin
 from tests.support.command import Ran, run
-from tests.support.proxy import proxy_to_broker, proxy_to_store
+from tests.support.proxy import Direction, Proxy, contains, proxy_to_broker, proxy_to_store, proxy_to_supplier
 from tests.support.system import System, WorkerProcess, eventually
 from worker.services import open_services
 from worker.settings import load_settings
@@ -23,6 +24,26 @@ WHY = ("--why", "supplier migration")
 @pytest.fixture(autouse=True)
 def settings(system: System) -> None:
     system.settings.update(LOGISTICS_OPERATOR="anna", LOGISTICS_STORE_TIMEOUT="2s")
+
+
+@pytest.fixture
+async def to_supplier(system: System) -> AsyncIterator[Proxy]:
+    """The way to the supplier, on which an answer can be held."""
+    async with proxy_to_supplier(system.supplier.url) as proxy:
+        yield proxy
+
+
+async def start_with(system: System, to_supplier: Proxy) -> WorkerProcess:
+    return await system.start_worker(LOGISTICS_SUPPLIER_URL=to_supplier.url, LOGISTICS_SUPPLIER_TIMEOUT="60s")
+
+
+def let_go(proxy: Proxy) -> None:
+    for connection in proxy.connections():
+        connection.resume()
+
+
+async def is_empty(system: System) -> bool:
+    return await system.depth("orders.work") == 0
 
 
 async def workers(system: System, *arguments: str, code: int = 0, **changes: str) -> Ran:
@@ -93,13 +114,16 @@ async def test_a_pause_stops_all_workers_at_once_and_resume_lets_every_order_shi
     assert await problems(system) == []
 
 
-async def test_what_is_in_hand_is_finished_and_notices_and_dead_letters_go_on_during_a_pause(system: System) -> None:
-    await system.start_worker(LOGISTICS_SUPPLIER_TIMEOUT="20s")
-    system.supplier.change(latency=4.0)
+async def test_what_is_in_hand_is_finished_and_notices_and_dead_letters_go_on_during_a_pause(
+    system: System, to_supplier: Proxy
+) -> None:
+    await start_with(system, to_supplier)
+    answer = to_supplier.hold_before(contains(b"HTTP/1.1 "), direction=Direction.TO_CLIENT)
     await publish(system, "in-hand")
-    await eventually(lambda: system.supplier.requests("in-hand"))
+    await answer.springs()
     await workers(system, "pause", "--all", *WHY)
     assert system.status("in-hand") == "PENDING"
+    let_go(to_supplier)
     await system.shipped("in-hand")
     await publish(system, "waits")
     notice = b'{"order_id": "in-hand", "delivered_at": "2026-03-01T14:05:00Z"}'
@@ -163,17 +187,22 @@ async def test_a_circuit_opened_by_hand_makes_orders_wait_and_no_dead_letter_and
     assert system.letters() == []
 
 
-async def test_an_old_order_in_hand_when_the_circuit_is_opened_by_hand_comes_back_and_ships(system: System) -> None:
+async def test_an_old_order_in_hand_when_the_circuit_is_opened_by_hand_comes_back_and_ships(
+    system: System, to_supplier: Proxy
+) -> None:
     """By itself an open circuit would give it up. A copy of it is in hand, too, waiting until the first is through."""
-    worker = await system.start_worker(LOGISTICS_SUPPLIER_TIMEOUT="20s")
-    system.supplier.change(latency=4.0, rules=[{"match": "*", "status": 500}])
+    worker = await start_with(system, to_supplier)
+    system.supplier.change(rules=[{"match": "*", "status": 500}])
+    answer = to_supplier.hold_before(contains(b"HTTP/1.1 "), direction=Direction.TO_CLIENT)
     two_days_ago = int((time.time() - 2 * 86400) * 1000)
     for _ in range(2):
         await system.publish_order("old", headers={"first_failed_at": two_days_ago})
-    await eventually(lambda: system.supplier.requests("old"))
+    await answer.springs()
+    await eventually(lambda: is_empty(system))
     await workers(system, "circuit", "open", "--all", *WHY)
+    system.supplier.change(rules=[])
+    let_go(to_supplier)
     await eventually(lambda: worker.events("order.deferred"))
-    system.supplier.change(latency=0.0, rules=[])
     await stays_waiting(system, "old", "old")
     await workers(system, "circuit", "reset", "--all")
     await system.shipped("old")
@@ -247,16 +276,19 @@ async def test_paused_while_the_broker_is_silent_and_then_away_it_takes_nothing_
         await stays_waiting(system, "o-1")
 
 
-async def test_a_worker_that_drains_takes_nothing_more_whatever_is_wished_of_it(system: System) -> None:
-    worker = await system.start_worker(LOGISTICS_SUPPLIER_TIMEOUT="20s")
-    system.supplier.change(latency=6.0)
+async def test_a_worker_that_drains_takes_nothing_more_whatever_is_wished_of_it(
+    system: System, to_supplier: Proxy
+) -> None:
+    worker = await start_with(system, to_supplier)
+    answer = to_supplier.hold_before(contains(b"HTTP/1.1 "), direction=Direction.TO_CLIENT)
     await publish(system, "in-hand")
-    await eventually(lambda: system.supplier.requests("in-hand"))
+    await answer.springs()
     worker.process.terminate()
     await eventually(lambda: worker.events("worker.draining"))
     await publish(system, "late")
     await workers(system, "prefetch", "7", "--all", *WHY)
     assert control(system, worker)["prefetch"] == 7
+    let_go(to_supplier)
     assert await asyncio.to_thread(worker.process.wait, 20) == 0
     assert (system.status("in-hand"), system.status("late")) == ("SHIPPED", None)
 
