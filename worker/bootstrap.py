@@ -48,6 +48,7 @@ from worker.parts import CONSUMERS, DEAD_LETTERS, DELIVERED, ORDERS, REPLAYS
 from worker.replaying import Replaying
 from worker.sampling import Sampler
 from worker.settings import Settings
+from worker.spans import open_tracing
 from worker.suspects import Suspects
 
 _FILED_AT_ONCE = 5
@@ -65,6 +66,7 @@ class Worker:
         self.name = worker_name()
         self.metrics = WorkerMetrics(version=program_version(), look=self._look)
         self._amqp_url = settings.required("amqp_url")
+        self.tracing = open_tracing(settings, service="logistics-worker", instance=self.name)
         self._topology = Topology(settings.retry_delays)
         self.publisher = ConfirmedPublisher(self._amqp_url, name=f"{self.name} publish")
         self.depths = QueueDepths(self._amqp_url, name=f"{self.name} depths")
@@ -87,6 +89,7 @@ class Worker:
             connections=MAX_PREFETCH,  # the intake keeps to the prefetch, which can be changed by hand
             tls=settings.supplier_tls,
             on_answer=self.metrics.supplier_answered,
+            tracing=self.tracing,
         )
         self.intake = Intake(prefetch=settings.prefetch, circuit=self.circuit, prepare_store=self._prepare_store)
         self.controlling = Controlling(
@@ -112,6 +115,7 @@ class Worker:
             name=self.name,
             store_timeout=settings.store_timeout,
             on_copy=self.metrics.copy_sent,
+            tracing=self.tracing,
         )
         self.overview = overview_on(self.store, self.depths, settings)
         self.sampler = Sampler(
@@ -175,6 +179,7 @@ class Worker:
             self.publisher,
             retry_exchange=retry_exchange,
             restore_topology=lambda: self._topology.ensure(self._amqp_url),
+            tracing=self.tracing,
         )
         return self._settlements[queue]
 
@@ -194,6 +199,7 @@ class Worker:
             handle=watched,
             settlement=settlement,
             on_settled=self._count(queue),
+            tracing=self.tracing,
         )
         self.subscribers.append(subscriber)
         return subscriber

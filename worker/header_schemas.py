@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 from typing import Any
 
+from worker.domain.delivery import PREVIOUS_SPAN
 from worker.domain.outcome import DeadLetterReason
 from worker.domain.trace import MAX_TRACE_ID_LENGTH
 
 _TEXT = {"type": "string", "maxLength": 255}
 _COUNT = {"type": "integer", "minimum": 0}
 _MILLISECONDS = {"type": "integer", "minimum": 0}
+_TRACEPARENT = "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"
 _UUID = {"type": "string", "format": "uuid"}
 
 HEADERS: dict[str, dict[str, Any]] = {
@@ -20,10 +22,15 @@ HEADERS: dict[str, dict[str, Any]] = {
     },
     "traceparent": {
         "type": "string",
-        "pattern": "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}",
+        "pattern": _TRACEPARENT,
         "description": "W3C trace context; kept and continued.",
     },
     "tracestate": {"type": "string", "maxLength": 512, "description": "W3C trace context; kept as it is."},
+    PREVIOUS_SPAN: {
+        "type": "string",
+        "pattern": _TRACEPARENT,
+        "description": "The span that sent this message, where spans are recorded: the next one links to it.",
+    },
     "attempt": {**_COUNT, "description": "Failed tries so far."},
     "deferrals": {**_COUNT, "description": "Times put off without a try: circuit open, store down, order not shipped."},
     "first_failed_at": {**_MILLISECONDS, "description": "When it failed or was put off first; ms since 1970."},
@@ -68,19 +75,20 @@ def published_headers() -> dict[str, Any]:
 
 def replayed_headers() -> dict[str, Any]:
     """Return the headers of a dead letter's copy."""
-    names = (*_TRACE, *_COUNTS, *_ORIGIN, *_REPLAY)
+    names = (*_TRACE, PREVIOUS_SPAN, *_COUNTS, *_ORIGIN, *_REPLAY)
     return _headers(names, required=("trace_id", "traceparent", *_COUNTS, *_ORIGIN[:2], *_REPLAY))
 
 
 def returned_headers(*, is_notice: bool) -> dict[str, Any]:
     """Return the headers of a message in a delay queue. A notice has no trace while its shipment's is not known."""
     needed = (*_COUNTS, *_ORIGIN, "wait_left") if is_notice else ("trace_id", "traceparent", *_COUNTS, *_ORIGIN)
-    return _headers((*_TRACE, *_COUNTS, *_TIMES, *_ORIGIN, *_ERROR, *_REPLAY), required=needed)
+    names = (*_TRACE, PREVIOUS_SPAN, *_COUNTS, *_TIMES, *_ORIGIN, *_ERROR, *_REPLAY)
+    return _headers(names, required=needed)
 
 
 def dead_letter_headers() -> dict[str, Any]:
     """Return the headers of a message that a worker has given up."""
-    names = (*_TRACE, *_COUNTS, "first_failed_at", *_ORIGIN, *_ERROR, "dead_letter_reason", *_REPLAY)
+    names = (*_TRACE, PREVIOUS_SPAN, *_COUNTS, "first_failed_at", *_ORIGIN, *_ERROR, "dead_letter_reason", *_REPLAY)
     needed = ("trace_id", "traceparent", *_COUNTS, *_ORIGIN, *_ERROR, "dead_letter_reason", "dead_letter_id")
     return _headers(names, required=needed)
 

@@ -15,6 +15,7 @@ from worker.signals import stop_on_signals
 
 _SWEEP_EVERY = 30.0
 _TIDY_EVERY = 600.0
+_SPANS_TIMEOUT = 2.0
 
 _log = StructuredLogger("logistics.worker")
 
@@ -92,6 +93,8 @@ async def _close(worker: Worker, health: HealthServer) -> None:
     await worker.supplier.close()
     await close_store(worker.store)
     await health.stop()
+    if not await asyncio.to_thread(worker.tracing.close, timeout=_SPANS_TIMEOUT):
+        _log.warning("spans.lost", why="the collector did not take the last of them in time")
     _log.info("worker.stopped")
 
 

@@ -21,6 +21,7 @@ from worker.domain.replay_job import ItemState
 from worker.domain.replay_runner import ReplayRunner
 from worker.domain.replay_sender import ReplaySender
 from worker.domain.replay_settling import ReplaySettling
+from worker.domain.tracing import NO_TRACING, ITracing
 from worker.fleet import Fleet
 
 _PAUSE_AFTER_TROUBLE = 2.0
@@ -44,10 +45,11 @@ class Replaying:
         name: str,
         store_timeout: float,
         on_copy: Callable[[ItemState], None] = lambda _: None,
+        tracing: ITracing = NO_TRACING,
     ) -> None:
         """`store_timeout`: seconds a worker's write may take. `on_copy`: told of each copy whether it was sent."""
         claims, items, grace = MongoReplayClaims(store), MongoReplayItems(store), _GRACE * store_timeout
-        self._publisher = ReplayPublisher(amqp_url, name=f"{name} replay")
+        self._publisher = ReplayPublisher(amqp_url, name=f"{name} replay", tracing=tracing)
         self._depths = QueueDepths(amqp_url, name=f"{name} replay depths")
         self._next_word = 0.0
         sender = ReplaySender(

@@ -110,6 +110,11 @@ class Settings(ConsoleSettings):
         Address | None,
         Field(description="host:port of /livez, /readyz, /metrics; default 127.0.0.1:8081 or a free port"),
     ] = None
+    otlp_endpoint: Annotated[
+        SecretStr | None,
+        _has_scheme("http", "https"),
+        Field(description="where spans go: an OpenTelemetry collector, OTLP over HTTP; needs logistics[otel]"),
+    ] = None
     discard_retention: Annotated[
         LongSeconds, Field(description="how long a discarded dead letter is kept, then it goes for good")
     ] = 14 * 86400.0

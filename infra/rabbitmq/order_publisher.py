@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
@@ -19,6 +19,7 @@ from infra.rabbitmq.topology import ORDERS_EXCHANGE, PLACED_KEY
 from worker.domain.errors import BrokerUnavailableError, MalformedOrderError, PublishError, UnroutableError
 from worker.domain.order import DEFAULT_MAX_BODY_BYTES, parse_order
 from worker.domain.trace import TraceContext, is_valid_trace_id
+from worker.domain.tracing import NO_TRACING, ITracing
 
 _GIVE_UP_AFTER = 30.0
 _CLOSE_TIMEOUT = 5.0
@@ -66,12 +67,17 @@ class OrderPublisher:
         max_body_bytes: int = DEFAULT_MAX_BODY_BYTES,
         give_up_after: float = _GIVE_UP_AFTER,
         on_outage: Callable[[PublishError], None] = lambda _: None,
+        tracing: ITracing = NO_TRACING,
     ) -> None:
-        """`name` is shown by the broker; `max_body_bytes` is the worker's LOGISTICS_MAX_BODY_BYTES."""
+        """`name` is shown by the broker; `max_body_bytes` is the worker's LOGISTICS_MAX_BODY_BYTES.
+
+        `tracing`: where a span for each order is recorded, which the worker's spans are children of.
+        """
         self._publisher = ConfirmedPublisher(amqp_url, name=name)
         self._max_body_bytes = max_body_bytes
         self._give_up_after = give_up_after
         self._on_outage = on_outage
+        self._tracing = tracing
         self._turn = asyncio.Lock()
         self._problem: PublishError | None = None
         self._told_at = -math.inf
@@ -110,6 +116,14 @@ class OrderPublisher:
         Raises UnroutableError (nobody has declared the queues), BrokerUnavailableError (wrong password, or no answer
         within the time) or PublishError (the queue stayed full). After the latter two it may have arrived all the same.
         """
+        trace = order.trace
+        with self._tracing.publish(
+            exchange=ORDERS_EXCHANGE, routing_key=PLACED_KEY, body=order.body, trace=trace
+        ) as span:
+            trace = replace(trace, traceparent=span.traceparent or trace.traceparent)
+            return await self._send(replace(order, trace=trace))
+
+    async def _send(self, order: OrderMessage) -> PublishedOrder:
         try:
             async with asyncio.timeout(self._give_up_after):
                 while True:

@@ -7,7 +7,10 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 
 from infra.rabbitmq.connection import broker_errors, connect
 from infra.rabbitmq.publisher import ConfirmedPublisher
+from worker.domain.delivery import PREVIOUS_SPAN
 from worker.domain.errors import NotPermittedError, PublishError, UnroutableError
+from worker.domain.trace import TraceContext, valid_traceparent
+from worker.domain.tracing import NO_TRACING, ITracing
 
 _TIMEOUT = 15.0
 _LOOK_AGAIN_AFTER = 5.0
@@ -20,11 +23,14 @@ class ReplayPublisher:
     reported as refused, though some have arrived. One letter of an exchange long deleted must not do that.
     """
 
-    def __init__(self, url: str, *, name: str, look_again_after: float = _LOOK_AGAIN_AFTER) -> None:
+    def __init__(
+        self, url: str, *, name: str, look_again_after: float = _LOOK_AGAIN_AFTER, tracing: ITracing = NO_TRACING
+    ) -> None:
         """`name`: how the connections are called at the broker. `look_again_after`: seconds, for a missing exchange."""
         self._url = url
         self._name = name
         self._look_again_after = look_again_after
+        self._tracing = tracing
         self._publisher = ConfirmedPublisher(url, name=name)
         self._exists = {""}
         self._missing_until: dict[str, float] = {}
@@ -37,6 +43,18 @@ class ReplayPublisher:
 
         Raises UnroutableError, BrokerUnavailableError (it may have arrived all the same) or PublishError (refused).
         """
+        with self._tracing.publish(
+            exchange=exchange,
+            routing_key=routing_key,
+            body=body,
+            trace=TraceContext.from_headers(headers, seed=message_id),
+            previous=valid_traceparent(headers.get(PREVIOUS_SPAN)),
+        ) as span:
+            await self._publish(exchange, routing_key, body, {**headers, **span.carried}, message_id)
+
+    async def _publish(
+        self, exchange: str, routing_key: str, body: bytes, headers: dict[str, object], message_id: str
+    ) -> None:
         try:
             if not await self._has(exchange):
                 raise UnroutableError(f"the exchange {exchange!r} does not exist")

@@ -14,6 +14,7 @@ from infra.rabbitmq.topology import DEAD_LETTER_EXCHANGE
 from worker.domain.errors import BrokerUnavailableError, LogisticsError, PublishError, UnroutableError
 from worker.domain.log import StructuredLogger
 from worker.domain.outcome import Ack, DeadLetter, Defer, Outcome, Retry
+from worker.domain.tracing import NO_TRACING, ITracing
 
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
@@ -26,12 +27,18 @@ class Settlement:
     """Settles deliveries of a queue that has the retry and dead-letter exchanges behind it."""
 
     def __init__(
-        self, publisher: ConfirmedPublisher, *, retry_exchange: str, restore_topology: Callable[[], Awaitable[None]]
+        self,
+        publisher: ConfirmedPublisher,
+        *,
+        retry_exchange: str,
+        restore_topology: Callable[[], Awaitable[None]],
+        tracing: ITracing = NO_TRACING,
     ) -> None:
         """`retry_exchange`: the one whose delay queues return to the queue the deliveries come from."""
         self._publisher = publisher
         self._retry_exchange = retry_exchange
         self._restore_topology = restore_topology
+        self._tracing = tracing
         self._held: set[int] = set()
 
     @property
@@ -70,7 +77,8 @@ class Settlement:
         self, message: AbstractIncomingMessage, exchange: str, key: str, headers: dict[str, object]
     ) -> bool:
         try:
-            return await self._publish_until_confirmed(message, exchange, key, headers)
+            with self._tracing.publish(exchange=exchange, routing_key=key, body=message.body) as span:
+                return await self._publish_until_confirmed(message, exchange, key, {**headers, **span.carried})
         finally:
             self._held.discard(id(message))
 

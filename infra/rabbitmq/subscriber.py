@@ -20,6 +20,7 @@ from worker.domain.delivery import Delivery
 from worker.domain.errors import BrokerUnavailableError, LogisticsError
 from worker.domain.log import StructuredLogger
 from worker.domain.outcome import Outcome
+from worker.domain.tracing import NO_TRACING, ITracing
 
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 10.0
@@ -60,6 +61,7 @@ class Subscriber:
         handle: Callable[[Delivery], Awaitable[Outcome]],
         settlement: ISettlement,
         on_settled: Callable[[Delivery, Outcome, float, float], None] = lambda *_: None,
+        tracing: ITracing = NO_TRACING,
     ) -> None:
         """`on_settled`: told the seconds from taking a delivery to its outcome, and to its settlement."""
         self.queue = queue
@@ -70,6 +72,7 @@ class Subscriber:
         self._settlement = settlement
         self._wanted = 0
         self._on_settled = on_settled
+        self._tracing = tracing
         self._tasks: set[asyncio.Task[None]] = set()
         self._in_hand = BytesInHand()
         self._wake = asyncio.Event()
@@ -230,9 +233,11 @@ class Subscriber:
         started = time.monotonic()
         try:
             delivery = _delivery(message)
-            outcome = await self._handle(delivery)
-            handled = time.monotonic()
-            await self._settlement.settle(message, outcome)
+            with self._tracing.process(self.queue, delivery, tag=message.delivery_tag) as span:
+                outcome = await self._handle(delivery)
+                span.came_to(outcome)
+                handled = time.monotonic()
+                await self._settlement.settle(message, outcome)
             self._on_settled(delivery, outcome, handled - started, time.monotonic() - started)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not keep the delivery for ever
             _log.error("delivery.crashed", queue=self.queue, message_id=message.message_id, exc_info=error)

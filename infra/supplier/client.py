@@ -15,6 +15,7 @@ from worker.domain.core import utc_now
 from worker.domain.errors import SupplierOutcomeUnknownError, SupplierRejectedError, SupplierUnavailableError
 from worker.domain.shipment import Shipment
 from worker.domain.trace import TraceContext, trace_context_ctx, trace_id_ctx
+from worker.domain.tracing import NO_TRACING, ISpan, ITracing
 
 _LATER = frozenset({429, 503})
 _UNKNOWN = frozenset({408, 425})
@@ -37,6 +38,7 @@ class HttpSupplier:
         connections: int,
         tls: TlsFiles = NO_FILES,
         on_answer: Callable[[str, float], None] = lambda *_: None,
+        tracing: ITracing = NO_TRACING,
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         """`timeout`: seconds for one request in all. `connections`: how many requests may be under way. A user and
@@ -48,6 +50,7 @@ class HttpSupplier:
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._connections = connections
         self._on_answer = on_answer
+        self._tracing = tracing
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
         self._guarded = resilient(circuit)(self._ask)
@@ -64,7 +67,8 @@ class HttpSupplier:
     async def _ask(self, shipment: Shipment) -> bool:
         started, answer = time.monotonic(), "unknown"
         try:
-            accepted = await self._post(shipment)
+            with self._tracing.request("POST", str(self._url)) as span:
+                accepted = await self._post(shipment, span)
             answer = "accepted"
         except SupplierRejectedError:
             answer = "refused"
@@ -76,16 +80,17 @@ class HttpSupplier:
             self._on_answer(answer, time.monotonic() - started)
         return accepted
 
-    async def _post(self, shipment: Shipment) -> bool:
+    async def _post(self, shipment: Shipment, span: ISpan) -> bool:
         body = {"shipment_id": shipment.id, "order_id": shipment.order_id, "destination": shipment.destination}
         try:
             async with self._open_session().post(
                 self._url,
                 data=json.dumps(body).encode(),
-                headers={**self._address.headers, **_headers(shipment)},
+                headers={**self._address.headers, **_headers(shipment, span.traceparent)},
                 allow_redirects=False,
                 timeout=self._timeout,
             ) as response:
+                span.answered(response.status)
                 return self._judge(response.status, response.headers.get("Retry-After"), await _read(response))
         except TimeoutError as error:
             raise SupplierOutcomeUnknownError(f"no answer within {self._timeout.total:g} s") from error
@@ -153,13 +158,13 @@ def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
     return max((at - now).total_seconds(), 0.0)
 
 
-def _headers(shipment: Shipment) -> dict[str, str]:
+def _headers(shipment: Shipment, traceparent: str | None) -> dict[str, str]:
     trace = trace_context_ctx.get() or TraceContext.from_headers({"trace_id": shipment.trace_id}, seed=shipment.id)
     headers = {
         "Content-Type": "application/json",
         "Idempotency-Key": shipment.id,
         "X-Trace-Id": trace_id_ctx.get() or shipment.trace_id,
-        "traceparent": trace.child_traceparent(),
+        "traceparent": traceparent or trace.child_traceparent(),
     }
     if trace.tracestate is not None:
         headers["tracestate"] = trace.tracestate

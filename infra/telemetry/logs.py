@@ -19,7 +19,7 @@ from worker.domain.trace import trace_id_ctx
 
 _COLOURS = {"DEBUG": "2", "INFO": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 # These libraries tell of a lost connection in several lines with tracebacks; we tell it in one.
-_NOISY = ("aio_pika", "aiormq", "pymongo", "motor", "asyncio", "aiohttp.access", "aiobreaker")
+_NOISY = ("aio_pika", "aiormq", "pymongo", "motor", "asyncio", "aiohttp.access", "aiobreaker", "opentelemetry")
 _LINE_BREAKS = {number: f"\\u{number:04x}" for number in (0x85, 0x2028, 0x2029)}
 """What JSON may hold as it is, and some who read line by line take for the end of a line."""
 _MAX_FIELD = 2000

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -17,7 +18,9 @@ from worker.domain.durations import parse_duration
 from worker.domain.errors import PublishError
 from worker.publishing import DEFAULT_IN_FLIGHT
 from worker.settings import load_settings
+from worker.spans import open_tracing
 
+_SPANS_TIMEOUT = 2.0
 _FOR_ONE = ("order_id", "destination", "fields", "trace_id", "traceparent")
 _FOR_LINES = ("strict", "from_line", "in_flight")
 
@@ -123,6 +126,9 @@ def publish(ctx: click.Context, /, *, path: str | None, give_up_after: float, as
     settings = load_settings()
     setup_logging("ERROR")
 
+    tracing = open_tracing(settings, service="logistics-publish", instance=f"logistics publish {os.getpid()}")
+    ctx.call_on_close(lambda: tracing.close(timeout=_SPANS_TIMEOUT))
+
     def connect(on_outage: Callable[[PublishError], None]) -> OrderPublisher:
         return OrderPublisher(
             settings.required("amqp_url"),
@@ -130,6 +136,7 @@ def publish(ctx: click.Context, /, *, path: str | None, give_up_after: float, as
             max_body_bytes=settings.max_body_bytes,
             give_up_after=give_up_after,
             on_outage=on_outage,
+            tracing=tracing,
         )
 
     if path is None:

@@ -10,11 +10,13 @@ from worker.domain.fingerprint import error_chain, top_frame
 from worker.domain.header_reader import HeaderReader, usable_text
 from worker.domain.outcome import DeadLetter, DeadLetterReason, Defer, Retry
 from worker.domain.shipment import describe_error
-from worker.domain.trace import TraceContext, is_valid_trace_id
+from worker.domain.trace import TraceContext, is_valid_trace_id, valid_traceparent
 
 # The broker's own notes. A copied x-death makes RabbitMQ 3.10 drop the message as a cycle.
 _BROKER_HEADERS = frozenset({"x-death", "x-delivery-count", "x-acquired-count"})
 _BROKER_PREFIXES = ("x-first-death-", "x-last-death-")
+PREVIOUS_SPAN = "previous_span"
+"""The header that names the span which sent a message, for the next one to link to. Nothing depends on it."""
 _DEAD_LETTER_NAMESPACE = uuid.UUID("0c8f4c55-9f5e-5a8b-8f0b-6d4e1f1f2d11")
 
 
@@ -51,6 +53,8 @@ class MessageState:
     origin_message_id: str
     dead_letter_id: str | None
     replay_id: str | None
+    previous_span: str | None
+    """The traceparent of the span that sent this message, if it was recorded."""
     ignored: tuple[str, ...]
     """Names of own headers whose value was unusable."""
     foreign: Mapping[str, object]
@@ -78,6 +82,7 @@ class MessageState:
             origin_message_id=message_id or uuid.uuid4().hex,
             dead_letter_id=reader.identifier("dead_letter_id"),
             replay_id=reader.identifier("replay_id"),
+            previous_span=valid_traceparent(delivery.headers.get(PREVIOUS_SPAN)),
             ignored=tuple(reader.ignored),
             foreign={name: value for name, value in delivery.headers.items() if is_foreign(name)},
         )
@@ -122,6 +127,7 @@ class MessageState:
             "dead_letter_id": self.dead_letter_id,
             "replay_id": self.replay_id,
             "not_before": self._not_before(outcome),
+            PREVIOUS_SPAN: self.previous_span,
             "wait_left": None if isinstance(outcome, DeadLetter) else outcome.wait_left,
         }
         headers.update({name: value for name, value in optional.items() if value is not None})
@@ -195,7 +201,7 @@ _OWN_HEADERS = frozenset(
             "wait_left",
         ),
         *("error_type", "error_message", "error_frame", "error_chain", "dead_letter_reason", "dead_letter_id"),
-        *("origin_exchange", "origin_routing_key", "origin_message_id", "replay_id"),
+        *("origin_exchange", "origin_routing_key", "origin_message_id", "replay_id", PREVIOUS_SPAN),
     }
 )
 

@@ -6,7 +6,7 @@ The copy carries `dead_letter_id` and `replay_id`, by which the worker that ship
 from dataclasses import dataclass
 
 from worker.domain.dead_letter import DeadLetterRecord, LetterKind
-from worker.domain.delivery import Delivery, MessageState
+from worker.domain.delivery import PREVIOUS_SPAN, Delivery, MessageState
 from worker.domain.delivery_notice import NOTICE_EXCHANGE, NOTICE_KEY
 from worker.domain.outcome import DeadLetterReason
 
@@ -51,6 +51,8 @@ def replay_headers(letter: DeadLetterRecord, *, replay_id: str, origin: Origin) 
     }
     if state.trace.tracestate is not None:
         headers["tracestate"] = state.trace.tracestate
+    if state.previous_span is not None:
+        headers[PREVIOUS_SPAN] = state.previous_span
     if letter.headers.get("origin_message_id") == state.origin_message_id:  # else it was absent or unusable
         headers["origin_message_id"] = state.origin_message_id
     return headers

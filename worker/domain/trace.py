@@ -39,7 +39,7 @@ class TraceContext:
         What is made depends on `seed` alone (the order id, where there is one): the same order delivered again
         after a crash, before anything could be written back, makes the same trace again.
         """
-        traceparent, tracestate = _valid_traceparent(headers), None
+        traceparent, tracestate = valid_traceparent(headers.get("traceparent")), None
         if traceparent is not None:
             tracestate = _valid_tracestate(headers)
         given = headers.get("trace_id")
@@ -50,6 +50,12 @@ class TraceContext:
         else:
             trace_id = _hex_id(seed)
         return cls(trace_id, traceparent or _make_traceparent(trace_id), tracestate)
+
+    @property
+    def has_parent(self) -> bool:
+        """Whether the parent is a span that somebody began; a traceparent made here names one that nobody did."""
+        _, trace, parent, _ = self.traceparent.split("-")
+        return parent != _hex_id(trace)[:16]
 
     def child_traceparent(self) -> str:
         """Return a traceparent of the same trace with a parent id of its own, for one outgoing call."""
@@ -70,7 +76,7 @@ def trace_scope(trace_id: str, context: TraceContext | None = None) -> Iterator[
 
 def gives_trace(headers: Mapping[str, object]) -> bool:
     """Whether headers name a trace, so that none has to be made."""
-    return is_valid_trace_id(headers.get("trace_id")) or _valid_traceparent(headers) is not None
+    return is_valid_trace_id(headers.get("trace_id")) or valid_traceparent(headers.get("traceparent")) is not None
 
 
 def is_valid_trace_id(value: object) -> bool:
@@ -89,8 +95,8 @@ def is_valid_trace_id(value: object) -> bool:
 _UNSAFE = {"Cc", "Cs", "Zl", "Zp"}  # control, surrogate, line and paragraph separators
 
 
-def _valid_traceparent(headers: Mapping[str, object]) -> str | None:
-    value = headers.get("traceparent")
+def valid_traceparent(value: object) -> str | None:
+    """Return a header value as a traceparent of version 00's four fields, None when it is none."""
     if not isinstance(value, str) or len(value) > _MAX_TRACESTATE_LENGTH:
         return None
     match = _TRACEPARENT.fullmatch(value)
