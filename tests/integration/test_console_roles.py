@@ -26,6 +26,7 @@ REQUESTS: dict[tuple[str, str], tuple[Role | None, dict[str, Any] | None]] = {
     ("POST", "/api/session"): (None, {"name": "anna", "password": "wrong"}),
     ("DELETE", "/api/session"): (None, None),
     ("GET", "/api/overview"): (Role.READER, None),
+    ("GET", "/api/history?hours=24"): (Role.READER, None),
     ("GET", "/api/audit"): (Role.READER, None),
     ("GET", "/api/orders?q=A"): (Role.READER, None),
     ("GET", "/api/orders/story?order_id=A"): (Role.READER, None),

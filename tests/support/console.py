@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -93,11 +94,13 @@ def write_users(path: Path) -> dict[Role, str]:
     return tokens
 
 
-def caller(url: str, token: str | None = None, **headers: str) -> httpx.AsyncClient:
+def caller(
+    url: str, token: str | None = None, *, verify: ssl.SSLContext | bool = True, **headers: str
+) -> httpx.AsyncClient:
     """Return a program that calls the console, with a token if it has one."""
     if token is not None:
         headers["authorization"] = f"Bearer {token}"
-    return httpx.AsyncClient(base_url=url, headers=headers, timeout=20.0, trust_env=False)
+    return httpx.AsyncClient(base_url=url, headers=headers, timeout=20.0, trust_env=False, verify=verify)
 
 
 @dataclass(frozen=True)

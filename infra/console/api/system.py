@@ -11,6 +11,7 @@ from infra.console.api.filters import Text, Time
 from infra.console.api.system_models import AuditList, PictureModel
 from infra.console.desk.system import SystemDesk
 from worker.audit_documents import entry_document
+from worker.history import History
 from worker.overview_documents import picture_document
 
 router = APIRouter(prefix="/api", tags=["system"])
@@ -41,6 +42,17 @@ async def overview(
     """
     picture = desk.system.live() if after is None else await desk.system.next(after=after)
     return answer(picture_document(picture))
+
+
+@router.get("/history", response_model=History, openapi_extra=asks(SystemDesk.history))
+async def history(
+    desk: TheDesk, hours: Annotated[float, Query(ge=0.1, le=10_000, description="so many, until now")] = 1.0
+) -> Response:
+    """Tell how it was: lines of 120 points over the last hours, the newest last; null where nobody looked.
+
+    `published`, `shipped`, `retried`, `deferred` and `failed` are orders per second; `to_shipped_…` is in seconds.
+    """
+    return answer(await desk.system.history(hours=hours))
 
 
 @router.get("/audit", response_model=AuditList, openapi_extra=asks(SystemDesk.audit))

@@ -9,6 +9,7 @@ from infra.console.access.roles import Role
 from infra.console.desk.part import Part, needs
 from worker.domain.audit_entry import AuditEntry
 from worker.feed import LivePicture
+from worker.history import History
 
 _PATIENCE = 5.0
 
@@ -31,6 +32,11 @@ class SystemDesk(Part):
             async with asyncio.timeout(_PATIENCE):
                 return await self._house.feed.next(after=after)
         return self._house.feed.latest()
+
+    @needs(Role.READER)
+    async def history(self, *, hours: float) -> History:
+        """Return how the last so many hours were, as lines of points; gaps where nobody looked. From 0.1 to 10,000."""
+        return await self._house.feed.history(hours=hours)
 
     @needs(Role.READER)
     async def audit(
