@@ -21,23 +21,24 @@ _ROOM = 1024 * 1024
 """Bytes of a request beside the body of a message that it may carry."""
 
 
-def console_app(settings: Settings, access: Access) -> FastAPI:
-    """Return the application, to be served `behind_gate`; it connects to the servers when it starts."""
+@asynccontextmanager
+async def open_house(settings: Settings) -> AsyncIterator[House]:
+    """Open what the console works on. Servers that are away are waited for. Raises ConfigurationError."""
+    async with open_services(settings) as services, open_feed(settings, keeps_history=True) as feed:
+        yield House(settings, services, feed)
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, House]]:
-        async with open_services(settings) as services, open_feed(settings, keeps_history=True) as feed:
-            yield {"house": House(settings, services, feed)}
 
+def console_app(house: House, access: Access) -> FastAPI:
+    """Return the application, to be served `behind_gate`."""
     app = FastAPI(
         title="logistics console",
         version=version("logistics"),
-        lifespan=lifespan,
         openapi_url="/api/openapi.json",
         docs_url=None,  # its pages load scripts from elsewhere: api/docs_page.py is ours
         redoc_url=None,
-        max_body_size=2 * settings.max_body_bytes + _ROOM,
+        max_body_size=2 * house.settings.max_body_bytes + _ROOM,
     )
+    app.state.house = house
     app.state.access = access
     parts = (
         session,
@@ -63,5 +64,10 @@ def behind_gate(app: FastAPI) -> Gate:
     """Return the application as it is served: outermost the gate, so that nothing is answered without it."""
     access: Access = app.state.access
     return Gate(
-        app, doors=access.doors, site=access.site, is_https=access.is_https, max_body_size=app.max_body_size or _ROOM
+        app,
+        doors=access.doors,
+        site=access.site,
+        is_https=access.is_https,
+        max_body_size=app.max_body_size or _ROOM,
+        house=app.state.house,
     )

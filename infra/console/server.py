@@ -4,11 +4,13 @@ import errno
 import logging
 import socket
 import ssl
+from types import FrameType
 
 import uvicorn
 
 from infra.console.access.access import access_of
-from infra.console.app import behind_gate, console_app
+from infra.console.access.gate import Gate
+from infra.console.app import behind_gate, console_app, open_house
 from infra.console.pages.mount import add_pages
 from worker.domain.errors import ConfigurationError
 from worker.domain.log import StructuredLogger
@@ -26,13 +28,33 @@ async def serve(settings: Settings, *, operator: str) -> None:
     Servers that are away are told on the pages and waited for. Raises ConfigurationError when it would let everybody
     in, and for an address or a certificate that cannot be used.
     """
-    for address in ("amqp_url", "mongodb_uri"):
-        settings.required(address)
     access = access_of(settings, operator=operator)
-    app = console_app(settings, access)
-    add_pages(app)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # what it tells of its start, we tell in one line
+    with _listening(settings.console_addr) as listening:
+        async with open_house(settings) as house:
+            app = console_app(house, access)
+            add_pages(app)
+            server = _Server(_config(behind_gate(app), settings))
+            scheme = "https" if settings.console_cert_file is not None else "http"
+            address = _written(listening.getsockname())
+            _log.info("console.started", url=settings.console_public_url or f"{scheme}://{address}", address=address)
+            await server.serve(sockets=[listening])
+        _log.info("console.stopped")
+
+
+class _Server(uvicorn.Server):
+    """Takes a signal for the wish to end, and does not send it to itself once more when everything has ended."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Let open requests finish; with a second signal end at once."""
+        del sig, frame
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def _config(app: Gate, settings: Settings) -> uvicorn.Config:
     config = uvicorn.Config(
-        behind_gate(app),
+        app,
         log_config=None,
         access_log=False,
         proxy_headers=False,  # whom to believe is decided in access/proxies.py
@@ -42,23 +64,13 @@ async def serve(settings: Settings, *, operator: str) -> None:
         timeout_graceful_shutdown=_SHUTDOWN_PATIENCE,
         lifespan="on",
     )
-    _load(config)
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)  # what it tells of its start, we tell in one line
-    with _listening(settings.console_addr) as listening:
-        scheme = "https" if settings.console_cert_file is not None else "http"
-        address = _written(listening.getsockname())
-        _log.info("console.started", url=settings.console_public_url or f"{scheme}://{address}", address=address)
-        await uvicorn.Server(config).serve(sockets=[listening])
-        _log.info("console.stopped")
-
-
-def _load(config: uvicorn.Config) -> None:
     try:
         config.load()
     except (OSError, ssl.SSLError) as error:
         raise ConfigurationError(
             f"LOGISTICS_CONSOLE_CERT_FILE, LOGISTICS_CONSOLE_KEY_FILE cannot be used: {error.strerror or error}"
         ) from None
+    return config
 
 
 def _listening(address: str) -> socket.socket:

@@ -14,12 +14,11 @@ from typing import Any
 
 import httpx
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
 
 from infra.console.access.access import access_of
 from infra.console.access.passwords import hash_token, new_token
 from infra.console.access.roles import Role
-from infra.console.app import behind_gate, console_app
+from infra.console.app import behind_gate, console_app, open_house
 from tests.support.command import command_environment
 from tests.support.system import PROJECT, eventually
 from worker.settings import load_settings
@@ -124,12 +123,6 @@ async def console_here(
 ) -> AsyncIterator[Callers]:
     """Run the console's application in this process, between real servers and callers at the address `peer`."""
     settings = load_settings({"LOGISTICS_DATA_DIR": "/nonexistent", **environment})
-    app = console_app(settings, access_of(settings, operator="tester"))
-    served = behind_gate(app)
-    async with app.router.lifespan_context(app) as state:
-
-        async def with_state(scope: Scope, receive: Receive, send: Send) -> None:
-            scope["state"] = dict(state or {})
-            await served(scope, receive, send)
-
-        yield Callers(app, httpx.ASGITransport(with_state, client=(peer, 50_000)), url)
+    async with open_house(settings) as house:
+        app = console_app(house, access_of(settings, operator="tester"))
+        yield Callers(app, httpx.ASGITransport(behind_gate(app), client=(peer, 50_000)), url)

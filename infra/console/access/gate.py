@@ -22,10 +22,16 @@ _OPEN = PROBES | {SIGN_IN, "/api/session"}
 class Gate:
     """An ASGI application around another: refuses what foreign pages send, knows who asks, lets nobody else in."""
 
-    def __init__(self, app: ASGIApp, *, doors: Doors, site: Site, is_https: bool, max_body_size: int) -> None:
-        """`max_body_size`: bytes of a request; the application itself counts those that come without a length."""
+    def __init__(
+        self, app: ASGIApp, *, doors: Doors, site: Site, is_https: bool, max_body_size: int, house: object
+    ) -> None:
+        """`max_body_size`: bytes of a request; the application itself counts those that come without a length.
+
+        `house`: what is put into `request.state.house`, for the API and the pages alike.
+        """
         self.app = app
         self._max_body_size = max_body_size
+        self._house = house
         self._doors = doors
         self._site = site
         self._is_https = is_https
@@ -39,7 +45,7 @@ class Gate:
             send = hardened(send, path=scope["path"], is_https=self._is_https)
         headers = Headers(scope=scope)
         visitor = self._doors.visitor(headers, _peer(scope))
-        scope.setdefault("state", {}).update(visitor=visitor)
+        scope.setdefault("state", {}).update(visitor=visitor, house=self._house)
         answer = self._answer_instead(scope, headers, visitor)
         await (self.app if answer is None else answer)(scope, receive, send)
 
