@@ -3,6 +3,7 @@
 import re
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import cache
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -63,6 +64,7 @@ def supervisor_page() -> bytes:
     return merged_page({1: ProcessState(0, worker_page().decode()), 2: ProcessState(1, None)})
 
 
+@cache
 def exported() -> dict[str, set[str]]:
     """The names of every series, and which labels it has."""
     found: dict[str, set[str]] = {}
