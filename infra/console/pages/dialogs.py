@@ -35,7 +35,7 @@ async def ask(
 
         why.on("keydown.enter", go)
         with Tag("div", classes="line end"):
-            button("Cancel", lambda: dialog.submit(None))
+            button("Back", lambda: dialog.submit(None))
             button(do, go, look)
     answer: str | None = await dialog
     dialog.delete()

@@ -7,7 +7,7 @@ from nicegui import ui
 from nicegui.element import Element
 
 from infra.console.desk.desk import desk_of
-from infra.console.pages.kit import Live, Tag, when
+from infra.console.pages.kit import Live, Tag, button, when
 from infra.console.pages.overview_parts import DeadLetters, Delays, Queues
 from infra.console.pages.overview_tiles import Tiles
 from infra.console.pages.shell import Shell
@@ -17,6 +17,8 @@ from infra.console.pages.worker_rows import WorkerRows
 from worker.feed import LivePicture
 
 _EVERY = 0.5
+_DRAWN_EVERY = 10.0
+_HOUR, _DAY = 1.0, 24.0
 
 
 @ui.page("/", response_timeout=10)
@@ -31,11 +33,14 @@ class _Overview:
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
         self._number = 0
+        self._hours = _HOUR
         with Tag("div", classes="spread"):
             Tag("h1", "Overview")
-            with Tag("p", classes="soft small"):
-                Tag("span", "as of ")
-                self._at = when(shell.desk.system.live().taken_at)
+            with Tag("div", classes="line"):
+                with Tag("p", classes="soft small"):
+                    Tag("span", "as of ")
+                    self._at = when(shell.desk.system.live().taken_at)
+                self._span = button("", self._turn, "plain", title="the last hour, or the last day")
         self._verdict = _Verdict()
         self._tiles = Tiles()
         with Tag("div", classes="two"):
@@ -49,6 +54,16 @@ class _Overview:
                 self._delays = Delays()
         self._refresh()
         ui.timer(_EVERY, self._refresh)
+        ui.timer(_DRAWN_EVERY, self._draw)
+
+    async def _turn(self) -> None:
+        self._hours = _DAY if self._hours == _HOUR else _HOUR
+        await self._draw()
+
+    async def _draw(self) -> None:
+        self._span.say("Last hour" if self._hours == _HOUR else "Last 24 hours")
+        with self._shell.told():
+            self._tiles.draw(await self._shell.desk.system.history(hours=self._hours))
 
     def _refresh(self) -> None:
         with self._shell.told():

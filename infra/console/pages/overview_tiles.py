@@ -3,12 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from infra.console.pages.kit import Tag, link
+from infra.console.pages.kit import Spark, Tag, link
 from infra.console.pages.letter_filter import HOME as LETTERS
 from infra.console.pages.text import UNKNOWN, number, rate, span
 from worker.domain.selection import DeadLetterState
 from worker.domain.shipment import ShipmentStatus
 from worker.feed import LivePicture
+from worker.history import History
 from worker.overview_picture import CONSUMED
 from worker.overview_words import oldest_in_words
 
@@ -29,7 +30,12 @@ class Tiles:
 
     def __init__(self) -> None:
         with Tag("section", classes="tiles", aria_label="Numbers"):
-            self._tiles = [_Tile(name, href, read) for name, href, read in _TILES]
+            self._tiles = [_Tile(*tile) for tile in _TILES]
+
+    def draw(self, history: History) -> None:
+        """Draw how the numbers went."""
+        for tile in self._tiles:
+            tile.draw(history)
 
     def show(self, picture: LivePicture) -> None:
         """Show the numbers of a picture."""
@@ -38,7 +44,9 @@ class Tiles:
 
 
 class _Tile:
-    def __init__(self, name: str, href: str | None, read: Callable[[LivePicture], _Figure]) -> None:
+    def __init__(self, name: str, href: str | None, line: str, read: Callable[[LivePicture], _Figure]) -> None:
+        """`line`: the name of its line in the history."""
+        self._line = line
         self._read = read
         with link(None, href, "tile") if href is not None else Tag("div", classes="tile"):
             Tag("span", name, "name")
@@ -46,6 +54,10 @@ class _Tile:
                 self._number = Tag("span", UNKNOWN)
                 self._unit = Tag("small", "")
             self._more = Tag("span", "", "more")
+            self._spark = Spark(f"{name}: how it went")
+
+    def draw(self, history: History) -> None:
+        self._spark.show(history.lines[self._line])
 
     def show(self, picture: LivePicture) -> None:
         figure = self._read(picture)
@@ -112,13 +124,13 @@ def _to_shipped(picture: LivePicture) -> _Figure:
     return _Figure(span(rates.to_shipped_p50), more=f"95 % within {span(rates.to_shipped_p95)}")
 
 
-_TILES: Sequence[tuple[str, str | None, Callable[[LivePicture], _Figure]]] = (
-    ("Waiting", None, _waiting),
-    ("In flight", None, _in_flight),
-    ("Delayed", None, _delayed),
-    ("Dead letters open", LETTERS, _dead_letters),
-    ("Published", None, _published),
-    ("Shipped", None, _shipped),
-    ("Failed", LETTERS, _failed),
-    ("Publish to shipped", None, _to_shipped),
+_TILES: Sequence[tuple[str, str | None, str, Callable[[LivePicture], _Figure]]] = (
+    ("Waiting", None, "waiting", _waiting),
+    ("In flight", "/workers", "in_flight", _in_flight),
+    ("Delayed", None, "delayed", _delayed),
+    ("Dead letters open", LETTERS, "open_letters", _dead_letters),
+    ("Published", None, "published", _published),
+    ("Shipped", None, "shipped", _shipped),
+    ("Failed", LETTERS, "failed", _failed),
+    ("Publish to shipped", None, "to_shipped_p95", _to_shipped),
 )

@@ -12,7 +12,7 @@ from infra.console.access.roles import Role
 from infra.console.access.visitor import Way
 from infra.console.desk.desk import Desk
 from infra.console.errors import NotAllowedError, NotSignedInError
-from infra.console.pages.kit import Tag, button, empty, link
+from infra.console.pages.kit import Tag, button, link
 from worker.domain.errors import LogisticsError, NotFoundError, StoreUnavailableError
 
 PLACES = (
@@ -20,6 +20,7 @@ PLACES = (
     ("Orders", "/orders", "s"),
     ("Dead letters", "/dead-letters", "d"),
     ("Replays", "/replays", "r"),
+    ("Workers", "/workers", "w"),
     ("Audit", "/audit", "a"),
 )
 """Name, address, and the key after `g`."""
@@ -119,13 +120,17 @@ class Shell:
         advice = _sentence(str(error))
         with Tag("div", classes="card", role="alert"):
             if isinstance(error, NotFoundError):
-                empty("Nothing here", advice)
+                title = "Nothing here"
             elif isinstance(error, NotAllowedError):
-                empty("Not allowed", advice)
+                title = "Not allowed"
             elif isinstance(error, StoreUnavailableError):
-                empty("MongoDB does not answer", f"{advice} The overview shows what was last known.")
+                title = "MongoDB does not answer"
+                advice += " The overview shows what was last known."
             else:
-                empty("That did not work", advice)
+                title = "That did not work"
+            with Tag("div", classes="empty"):
+                Tag("h1", title)
+                Tag("p", advice)
             with Tag("div", classes="line centred"):
                 button("Try again", script="location.reload()")
                 link("Overview", "/", "btn")

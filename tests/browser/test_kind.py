@@ -1,0 +1,112 @@
+"""The pages are kind: axe finds nothing, dark and light, wide and on a phone; everything is reached by keyboard."""
+
+from collections.abc import AsyncIterator, Mapping
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Page, expect
+
+from tests.browser.conftest import House, OpenHouse
+from tests.support.browser import PHONE, Visit, axe_complaints
+from tests.support.letters import a_letter
+from tests.support.system import eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def house(open_house: OpenHouse) -> AsyncIterator[House]:
+    async with open_house() as opened:
+        opened.system.supplier.change(rules=[{"match": "refused-*", "refuse": True}])
+        opened.put(*(a_letter(trace_id="kind") for _ in range(12)))
+        await opened.system.publish_order("refused-1")
+        await eventually(lambda: opened.system.letters(order_id="refused-1"))
+        yield opened
+
+
+def pages(house: House) -> Mapping[str, str]:
+    """Every page, and a text that stands on it when it is complete."""
+    letter_id = house.system.letters(order_id="refused-1")[0]["_id"]
+    return {
+        "/": "Waiting for another try",
+        "/orders?q=refused-1": "From publish to now",
+        "/orders": "Which order?",
+        "/dead-letters": "What went wrong",
+        f"/dead-letters/{letter_id}": "What happened",
+        f"/dead-letters/{letter_id}/edit": "What changes",
+        "/dead-letters/00000000-0000-0000-0000-000000000000": "Nothing here",
+        "/replays": "Nothing was replayed yet",
+        "/workers": "Held back by hand",
+        "/audit": "Nothing was done",
+    }
+
+
+@pytest.mark.parametrize(("scheme", "device"), [("light", {}), ("dark", PHONE)])
+async def test_axe_finds_nothing_on_any_page(
+    house: House, visit: Visit, scheme: str, device: Mapping[str, object]
+) -> None:
+    someone = await visit(house, color_scheme=scheme, **device)
+    for path, text in pages(house).items():
+        page = await someone.open(path)
+        await expect(page.get_by_text(text).first).to_be_visible()
+        assert await axe_complaints(page) == [], path
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{path} moves sideways"
+        assert await page.evaluate("document.documentElement.dataset.theme") == scheme
+        await page.close()
+
+
+async def test_axe_finds_nothing_on_a_question_and_on_what_was_said(house: House, visit: Visit) -> None:
+    page = await (await visit(house)).open("/dead-letters?trace_id=kind")
+    await page.get_by_role("button", name="Discard all 12").click()
+    await expect(page.get_by_role("dialog").get_by_label("Why")).to_be_focused()
+    assert await axe_complaints(page) == []
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    assert {letter["state"] for letter in house.system.letters(trace_id="kind")} == {"open"}, "Escape is a no"
+
+
+async def test_the_theme_is_turned_by_a_key_and_remembered(house: House, visit: Visit) -> None:
+    someone = await visit(house, color_scheme="light")
+    page = await someone.open("/audit")
+    await page.keyboard.press("t")
+    for shown in (page, await someone.open("/replays")):
+        assert await shown.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+async def test_a_phone_has_the_pages_in_a_drawer(house: House, visit: Visit) -> None:
+    page = await (await visit(house, **PHONE)).open("/")
+    await expect(page.get_by_role("link", name="Dead letters", exact=True)).to_be_hidden()
+    await page.get_by_role("button", name="Pages").click()
+    await page.get_by_role("link", name="Dead letters", exact=True).click()
+    await page.wait_for_url("**/dead-letters")
+
+
+async def test_the_first_tab_leads_past_the_navigation_and_focus_is_seen(house: House, visit: Visit) -> None:
+    page = await (await visit(house)).open("/dead-letters?trace_id=kind")
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_role("button", name="Replay all 12")).to_be_focused()
+    assert await _outline(page) == "solid"
+
+
+async def test_a_focused_row_stays_focused_while_numbers_change(house: House, visit: Visit) -> None:
+    page = await (await visit(house)).open("/")
+    link = page.get_by_role("link", name="supplier rejected")
+    await link.focus()
+    house.put(a_letter(), a_letter())
+    await expect(link).to_contain_text("15", timeout=40_000)
+    await expect(link).to_be_focused()
+
+
+async def test_times_are_in_the_readers_zone(house: House, visit: Visit) -> None:
+    someone = await visit(house, timezone_id="Pacific/Auckland", locale="en-GB")
+    page = await someone.open("/dead-letters?trace_id=kind")
+    time = page.get_by_role("region", name="Dead letters").get_by_role("time").first
+    assert "2 Mar" in await time.inner_text(), "noon of 1 March in UTC is the night to 2 March there"
+    assert "GMT+13" in str(await time.get_attribute("title"))
+
+
+async def _outline(page: Page) -> str:
+    return str(await page.evaluate("getComputedStyle(document.activeElement).outlineStyle"))
