@@ -40,7 +40,7 @@ class _Overview:
                 with Tag("p", classes="soft small"):
                     Tag("span", "as of ")
                     self._at = when(shell.desk.system.live().taken_at)
-                self._span = button("", self._turn, "plain", title="the last hour, or the last day")
+                self._span = button("Last hour", self._turn, "plain", title="the last hour, or the last day")
         self._verdict = _Verdict()
         self._tiles = Tiles()
         with Tag("div", classes="two"):
@@ -58,10 +58,10 @@ class _Overview:
 
     async def _turn(self) -> None:
         self._hours = _DAY if self._hours == _HOUR else _HOUR
+        self._span.say("Last hour" if self._hours == _HOUR else "Last 24 hours")
         await self._draw()
 
     async def _draw(self) -> None:
-        self._span.say("Last hour" if self._hours == _HOUR else "Last 24 hours")
         with self._shell.told():
             self._tiles.draw(await self._shell.desk.system.history(hours=self._hours))
 
