@@ -14,8 +14,8 @@ INSTALLED := $(VENV)/.installed
 help: ## List these commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: install install-servers ## Show everything in about a minute, on private servers that end with it
-	@$(LOGISTICS) demo
+demo: install install-servers ## Show everything in about a minute, in the console, too; KEEP=1 keeps serving afterwards
+	@$(LOGISTICS) demo $(if $(KEEP),--keep)
 
 up: install install-servers ## Start the same stack and leave it running, to play with
 	@$(LOGISTICS) demo up

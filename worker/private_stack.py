@@ -8,6 +8,10 @@ from worker.demo.stack import Stack
 DATA_DIR_VARIABLE = "LOGISTICS_DATA_DIR"
 HEALTH_VARIABLE = "LOGISTICS_HEALTH_ADDR"
 """Where the stack's own worker answers: no other worker can."""
+CONSOLE_VARIABLE = "LOGISTICS_CONSOLE_ADDR"
+"""Where the stack's own console answers, if it has one."""
+ITS_OWN = frozenset({HEALTH_VARIABLE, CONSOLE_VARIABLE})
+"""Addresses that nothing else can have."""
 _DEFAULT_DATA_DIR = ".logistics"
 
 
@@ -24,7 +28,7 @@ def up_stack(environment: Mapping[str, str], *, settings: Mapping[str, str] | No
 def private_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the LOGISTICS_ variables of the stack that is up in this folder; nothing when none is.
 
-    Without the health address, which the stack's own worker has.
+    Without the addresses at which the stack's own programs answer.
     """
     found = up_stack(environment).environment() or {}
-    return {name: value for name, value in found.items() if name != HEALTH_VARIABLE}
+    return {name: value for name, value in found.items() if name not in ITS_OWN}

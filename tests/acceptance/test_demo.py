@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,10 +37,22 @@ def test_the_demo_accounts_for_every_order_and_replays_the_outage(environment: d
     assert int(second[1]) == int(first[1]) + 6, "the orders of the north warehouse ship when they are replayed"
     assert "circuit open" in done.stdout
     assert "0 double dispatches" in done.stdout
+    assert re.search(r"watch it in a browser: http://127\.0\.0\.1:\d+", done.stdout)
 
 
 def test_ctrl_c_stops_everything_the_demo_started(environment: dict[str, str], tmp_path: Path) -> None:
     with _demo_in_the_middle(environment, tmp_path) as demo:
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(30) == 130
+
+
+def test_a_demo_that_is_kept_serves_its_console_until_ctrl_c(environment: dict[str, str], tmp_path: Path) -> None:
+    with _demo_in_the_middle(environment, tmp_path, "--orders", "100", "--keep") as demo:
+        log = tmp_path / "demo.log"
+        _wait_for(log, "everything keeps running", within=100)
+        url = re.findall(r"http://127\.0\.0\.1:\d+", log.read_text())[-1]
+        with urllib.request.urlopen(f"{url}/dead-letters", timeout=10) as page:  # noqa: S310 - the demo's own address
+            assert b"Dead letters" in page.read()
         demo.send_signal(signal.SIGINT)
         assert demo.wait(30) == 130
 
@@ -80,16 +93,16 @@ def test_up_leaves_a_stack_that_other_commands_find_and_down_ends_it(environment
     assert logistics("demo", "down") == "nothing was running here\n"
 
 
-def _demo_in_the_middle(environment: dict[str, str], folder: Path) -> "subprocess.Popen[bytes]":
+def _demo_in_the_middle(environment: dict[str, str], folder: Path, *arguments: str) -> "subprocess.Popen[bytes]":
     log = folder / "demo.log"
     with log.open("wb") as stream:
-        demo = subprocess.Popen(DEMO, env=environment, cwd=PROJECT, stdout=stream, stderr=stream)
+        demo = subprocess.Popen([*DEMO, *arguments], env=environment, cwd=PROJECT, stdout=stream, stderr=stream)
     _wait_for(log, "a normal day")
     return demo
 
 
-def _wait_for(log: Path, words: str) -> None:
-    deadline = time.monotonic() + 60
+def _wait_for(log: Path, words: str, *, within: float = 60.0) -> None:
+    deadline = time.monotonic() + within
     while not log.exists() or words not in log.read_text():
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""The demo's stack: private servers, a supplier simulator and a worker, each a process of its own."""
+"""The demo's stack: private servers, a supplier simulator, a worker and the console, each a process of its own."""
 
 import json
 import os
@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ class Stack:
         self._servers = LocalServers(folder / "servers")
         self._supplier = ServerProcess("supplier", folder)
         self._worker = ServerProcess("worker", folder)
+        self._console = ServerProcess("console", folder)
 
     @property
     def is_running(self) -> bool:
@@ -74,6 +76,7 @@ class Stack:
             steps.callback(self._stop_servers)
             steps.callback(self._supplier.stop, _STOP_TIMEOUT)
             steps.callback(self._worker.stop, _STOP_TIMEOUT)
+            steps.callback(self._console.stop, _STOP_TIMEOUT)
         (self.folder / STATE_FILE).unlink(missing_ok=True)
         return ran
 
@@ -99,7 +102,22 @@ class Stack:
         self._worker.start([sys.executable, "-m", "worker", "worker"], environment, detached=detached)
         ready = f"http://{addresses['LOGISTICS_HEALTH_ADDR']}/readyz"
         _wait_until(lambda: _answers(ready), self._worker)
+        if _has_console():
+            addresses["LOGISTICS_CONSOLE_ADDR"] = self._start_console(environment, detached=detached)
         return {**self._settings, **addresses}
+
+    def _start_console(self, environment: dict[str, str], *, detached: bool) -> str:
+        address = f"{LOOPBACK}:{free_ports(1)[0]}"
+        self._console.start(
+            [sys.executable, "-m", "worker", "console", "--addr", address], environment, detached=detached
+        )
+        _wait_until(lambda: _answers(f"http://{address}/livez"), self._console)
+        return address
+
+
+def _has_console() -> bool:
+    """Whether the console's packages are installed: the worker's do not bring them."""
+    return find_spec("nicegui") is not None
 
 
 class SupplierControl:
