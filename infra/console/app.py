@@ -10,6 +10,7 @@ from infra.console import metrics, probes, sign_in_page
 from infra.console.access.access import Access
 from infra.console.access.gate import Gate
 from infra.console.api import docs_page, letter_actions, letters, orders, replays, session, system, workers
+from infra.console.api.nothing_there import nothing_there
 from infra.console.api.openapi import add_openapi
 from infra.console.desk.part import House
 from infra.console.problems import add_problem_handlers
@@ -55,6 +56,7 @@ def console_app(house: House, access: Access) -> FastAPI:
     )
     for part in parts:
         app.include_router(part.router)
+    app.mount("/api", nothing_there)
     add_problem_handlers(app)
     add_openapi(app, cookie=access.cookie)
     return app

@@ -38,17 +38,17 @@ async def audit(office: Office, **which: Any) -> list[tuple[str, str, str, Any]]
 async def test_letters_are_discarded_and_restored_after_a_dry_run_that_says_how_many(office: Office) -> None:
     bad, good = a_letter(reason="malformed"), a_letter()
     office.put(bad, good)
-    dry = await office.done("/api/dead-letters/discard", reason="malformed", dry_run=True)
+    dry = await office.done("/api/triage/discard", reason="malformed", dry_run=True)
     assert (dry["matched"], dry["ids"], state_of(office, bad)) == (1, [bad.id], "open")
-    stale = await office.post("/api/dead-letters/discard", reason="malformed", why="test orders", expected=2)
+    stale = await office.post("/api/triage/discard", reason="malformed", why="test orders", expected=2)
     assert stale.status_code == 409
     assert "2 dead letters were expected, and now 1 match" in stale.json()["detail"]
-    report = await office.done("/api/dead-letters/discard", reason="malformed", why="test orders", expected=1)
+    report = await office.done("/api/triage/discard", reason="malformed", why="test orders", expected=1)
     assert (report["discarded"], report["changed"]) == (1, 0)
     assert [state_of(office, letter) for letter in (bad, good)] == ["discarded", "open"]
-    again = await office.post("/api/dead-letters/discard", ids=[bad.id], why="again")
+    again = await office.post("/api/triage/discard", ids=[bad.id], why="again")
     assert (again.status_code, again.json()["detail"]) == (409, "none of these dead letters is open (1 discarded)")
-    assert (await office.done("/api/dead-letters/restore", ids=[bad.id], why="was real"))["restored"] == 1
+    assert (await office.done("/api/triage/restore", ids=[bad.id], why="was real"))["restored"] == 1
     assert state_of(office, bad) == "open"
     assert await audit(office) == [
         ("operator-bot", "discard", "test orders", 1),
@@ -56,7 +56,7 @@ async def test_letters_are_discarded_and_restored_after_a_dry_run_that_says_how_
     ]
 
 
-@pytest.mark.parametrize("path", ["/api/dead-letters/discard", "/api/dead-letters/restore", "/api/replays"])
+@pytest.mark.parametrize("path", ["/api/triage/discard", "/api/triage/restore", "/api/replays"])
 @pytest.mark.parametrize(
     ("body", "says"),
     [

@@ -11,11 +11,11 @@ import aiohttp
 from pymongo import MongoClient
 
 from infra.console.access.roles import Role
-from infra.mongodb.letter_documents import letter_document
 from tests.conftest import Broker, Mongo
 from tests.support.certificates import Authority
 from tests.support.command import Ran, run
 from tests.support.console import PASSWORD, ConsoleProcess, caller, running_console, write_users
+from tests.support.console_office import put_letters
 from tests.support.letters import a_letter
 from tests.support.proxy import proxy_to_store
 from tests.support.system import eventually
@@ -108,7 +108,7 @@ async def test_it_waits_for_a_store_that_is_away_says_so_and_goes_on(
     tokens = write_users(tmp_path / "users")
     letter = a_letter()
     with MongoClient[dict[str, Any]](mongo.uri) as client:
-        client[mongo.database].dead_letters.insert_one({"_id": letter.id, **letter_document(letter), "revision": 0})
+        put_letters(client[mongo.database], letter)
     async with proxy_to_store(mongo.uri) as proxy:
         environment = {
             "LOGISTICS_AMQP_URL": broker.amqp_url,
@@ -127,7 +127,7 @@ async def test_it_waits_for_a_store_that_is_away_says_so_and_goes_on(
                 assert away.status_code == 503
                 told = await run({**environment, "LOGISTICS_OPERATOR": "anna"}, "dead-letters", "list")
                 assert away.json()["detail"].split(":")[0] == told.err.removeprefix("logistics: ").split(":")[0]
-                acted = await http.post("/api/dead-letters/discard", json={"ids": [letter.id], "why": "away"})
+                acted = await http.post("/api/triage/discard", json={"ids": [letter.id], "why": "away"})
                 assert acted.status_code == 503
 
                 async def not_ready() -> bool:

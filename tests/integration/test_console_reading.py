@@ -110,7 +110,14 @@ async def test_what_is_wrong_with_a_request_is_said_part_by_part(office: Office)
     assert (await office.get("/api/dead-letters/nothing-of-the-kind")).status_code == 422
     gone = await office.get("/api/dead-letters/00000000-0000-0000-0000-000000000000")
     assert (gone.status_code, gone.json()["title"]) == (404, "Not Found")
-    assert (await office.get("/api/nothing")).json()["detail"] == "Not Found; /api/docs lists what there is"
+    nothing = await office.get("/api/nothing")
+    assert (nothing.status_code, nothing.json()["detail"]) == (
+        404,
+        "there is no /api/nothing; /api/docs lists what there is",
+    )
+    wrong_way = await office.post("/api/overview")
+    assert (wrong_way.status_code, wrong_way.headers["allow"]) == (405, "GET")
+    assert wrong_way.json()["detail"] == "/api/overview takes GET; /api/docs tells how"
 
 
 async def test_the_overview_says_what_is_wrong(office: Office) -> None:

@@ -28,8 +28,7 @@ class Office:
     environment: dict[str, str]
 
     def put(self, *letters: DeadLetterRecord) -> None:
-        for letter in letters:
-            self.db.dead_letters.insert_one({"_id": letter.id, **letter_document(letter), "revision": 0})
+        put_letters(self.db, *letters)
 
     def put_shipment(self, order_id: str, destination: str = "Oslo") -> None:
         times = {"created_at": NOW, "updated_at": NOW}
@@ -71,3 +70,8 @@ async def an_office(broker: Broker, mongo: Mongo, folder: Path) -> AsyncIterator
     async with console_here({**environment, **users}) as callers:
         with MongoClient[dict[str, Any]](mongo.uri, tz_aware=True) as client:
             yield Office(callers, tokens, client[mongo.database], environment)
+
+
+def put_letters(db: Any, *letters: DeadLetterRecord) -> None:
+    """Store dead letters as if they had been filed."""
+    db.dead_letters.insert_many([{"_id": letter.id, **letter_document(letter), "revision": 0} for letter in letters])

@@ -1,4 +1,4 @@
-"""`/api/dead-letters`: acting."""
+"""`/api/triage`, and the edits of `/api/dead-letters`: acting."""
 
 from typing import Annotated
 
@@ -17,10 +17,10 @@ from worker.domain.letter_story import ReplayStory
 from worker.edit_documents import edit_document
 from worker.triage_documents import plan_document, report_document
 
-router = APIRouter(prefix="/api/dead-letters", tags=["dead letters"])
+router = APIRouter(prefix="/api", tags=["dead letters"])
 
 
-@router.post("/discard", response_model=TriageAnswer, openapi_extra=asks(TriageDesk.discard))
+@router.post("/triage/discard", response_model=TriageAnswer, openapi_extra=asks(TriageDesk.discard))
 async def discard(desk: TheDesk, wanted: Which) -> Response:
     """Set open dead letters aside that nobody will replay; they can be restored for 14 days (a setting)."""
     plan = await desk.triage.plan_discard(wanted.selection)
@@ -31,7 +31,7 @@ async def discard(desk: TheDesk, wanted: Which) -> Response:
     return answer({**plan_document(plan, dry_run=False), **report_document(plan, report)})
 
 
-@router.post("/restore", response_model=TriageAnswer, openapi_extra=asks(TriageDesk.restore))
+@router.post("/triage/restore", response_model=TriageAnswer, openapi_extra=asks(TriageDesk.restore))
 async def restore(desk: TheDesk, wanted: Which) -> Response:
     """Open discarded dead letters again; one named by id that is replaying and overdue is opened, too."""
     plan = await desk.triage.plan_restore(wanted.selection)
@@ -42,7 +42,7 @@ async def restore(desk: TheDesk, wanted: Which) -> Response:
     return answer({**plan_document(plan, dry_run=False), **report_document(plan, report)})
 
 
-@router.post("/{letter_id}/edit", response_model=EditAnswer, openapi_extra=asks(EditDesk.send))
+@router.post("/dead-letters/{letter_id}/edit", response_model=EditAnswer, openapi_extra=asks(EditDesk.send))
 async def edit(desk: TheDesk, letter_id: Annotated[LetterId, Path()], wanted: EditRequest) -> Response:
     """Correct an open dead letter and send it as one copy; the body it had is kept.
 
@@ -61,7 +61,9 @@ async def edit(desk: TheDesk, letter_id: Annotated[LetterId, Path()], wanted: Ed
     return answer(edit_document(prepared, report, None, waited=False))
 
 
-@router.get("/{letter_id}/replays/{replay_id}", response_model=ReplayStory, openapi_extra=asks(EditDesk.outcome))
+@router.get(
+    "/dead-letters/{letter_id}/replays/{replay_id}", response_model=ReplayStory, openapi_extra=asks(EditDesk.outcome)
+)
 async def replay_outcome(
     desk: TheDesk, letter_id: Annotated[LetterId, Path()], replay_id: Annotated[LetterId, Path(description="its id")]
 ) -> Response:

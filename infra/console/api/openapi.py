@@ -24,6 +24,7 @@ _EVERYWHERE = {
 _WITH_BODY = {
     400: "it is no JSON",
     404: "there is no such thing",
+    405: "it is not asked for in this way",
     409: "it changed meanwhile, or something is in the way",
     413: "too large",
 }

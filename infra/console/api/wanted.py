@@ -5,9 +5,10 @@ import binascii
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from infra.console.api.filters import LetterId, Text, Time
+from worker.domain.controls import MAX_PREFETCH
 from worker.domain.replay import Origin
 from worker.domain.replay_job import ReplayOptions
 from worker.domain.replay_jobs import MAX_RATE
@@ -30,14 +31,26 @@ def _fits_amqp(value: str) -> str:
     return value
 
 
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+"""A whole number; JSON knows no difference between 5 and 5.0."""
 ShortText = Annotated[str, Field(max_length=_SHORT), AfterValidator(_fits_amqp)]
 Rate = Annotated[float, Field(gt=0, le=MAX_RATE, description="letters a second, at most")]
 
 
-class Body(BaseModel):
-    """What every body has in common: a field that is not known is told, not ignored."""
+_SAID = {"properties": {"why": {"type": "string", "pattern": r"\S"}}, "required": ["why"]}
+_ONLY_SHOWN = {"properties": {"dry_run": {"const": True}}, "required": ["dry_run"]}
+_WHY_OR_DRY_RUN: dict[str, Any] = {"anyOf": [_SAID, _ONLY_SHOWN]}
+"""What `_is_meant` checks, for the OpenAPI document."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+class Body(BaseModel):
+    """What every body has in common: a field that is not known is told, not ignored; `true` is no number."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, strict=True)
 
 
 class Reason(Body):
@@ -49,11 +62,22 @@ class Reason(Body):
 class NeededReason(Body):
     """Why something is done."""
 
-    why: Annotated[Why, Field(min_length=1)]
+    why: Annotated[Why, Field(min_length=1, pattern=r"\S")]
+
+
+_FILTERS = ("reason", "group", "order_id", "trace_id", "since", "until")
+_NAMED: list[Any] = [
+    {"properties": {"ids": {"minItems": 1}}, "required": ["ids"]},
+    *({"properties": {name: {"type": "string"}}, "required": [name]} for name in _FILTERS),
+]
+_ALL = {"properties": {"everything": {"const": True}}, "required": ["everything"]}
+_ONE_OR_THE_OTHER: dict[str, Any] = {"oneOf": [{"anyOf": _NAMED}, _ALL]}
 
 
 class Which(Body):
     """Dead letters: those named, those that match, or all."""
+
+    model_config = ConfigDict(json_schema_extra={"allOf": [_WHY_OR_DRY_RUN, _ONE_OR_THE_OTHER]})
 
     ids: list[LetterId] = Field([], max_length=_MOST_IDS)
     reason: Text | None = None
@@ -65,8 +89,8 @@ class Which(Body):
     everything: bool = Field(default=False, description="all of them; instead of ids and filters")
     why: Why = Field("", description="needed but for a dry run")
     dry_run: bool = Field(default=False, description="only say what would be done")
-    expected: int | None = Field(
-        None, ge=0, description="how many a dry run has counted: with another number now, nothing is done"
+    expected: Annotated[Whole, Field(ge=0)] | None = Field(
+        None, description="how many a dry run has counted: with another number now, nothing is done"
     )
 
     @model_validator(mode="after")
@@ -86,9 +110,6 @@ class Which(Body):
         return Selection(ids=tuple(dict.fromkeys(self.ids)), **{name: getattr(self, name) for name in _FILTERS})
 
 
-_FILTERS = ("reason", "group", "order_id", "trace_id", "since", "until")
-
-
 class Target(Body):
     """Where copies go instead of where their letters came from."""
 
@@ -99,13 +120,13 @@ class Target(Body):
 class ReplayRequest(Which):
     """A replay job."""
 
-    canary: int = Field(_DEFAULTS.canary, ge=0, le=1000, description="so many go first, alone; 0: none")
+    canary: Whole = Field(_DEFAULTS.canary, ge=0, le=1000, description="so many go first, alone; 0: none")
     rate: Rate = _DEFAULTS.rate
     start_rate: float = Field(_DEFAULTS.start_rate, gt=0, le=MAX_RATE, description="at first; doubles every 10 s")
     stop_share: float = Field(
         _DEFAULTS.stop_share, ge=0, le=1, description="the share of the last 100 outcomes that may fail in the same way"
     )
-    in_flight: int = Field(_DEFAULTS.in_flight, ge=1, le=100_000, description="copies on their way at once, at most")
+    in_flight: Whole = Field(_DEFAULTS.in_flight, ge=1, le=100_000, description="copies on their way at once, at most")
     target: Target | None = None
 
     @property
@@ -126,7 +147,9 @@ class RateRequest(Reason):
 class EditRequest(Body):
     """A corrected dead letter."""
 
-    revision: int = Field(ge=0, le=2**53, description="of the letter that you have looked at")
+    model_config = ConfigDict(json_schema_extra=_WHY_OR_DRY_RUN)
+
+    revision: Whole = Field(ge=0, le=2**53, description="of the letter that you have looked at")
     body_text: str | None = Field(None, description="the new body, as text")
     body_base64: str | None = Field(None, description="the new body, byte for byte")
     fields: Mapping[str, Any] = Field({}, description="fields of a JSON body to set; `a.b` is b within a")
@@ -175,4 +198,6 @@ class ReleaseWorkers(Workers, Reason):
 class PrefetchRequest(ReleaseWorkers):
     """How many orders workers handle at once."""
 
-    prefetch: int | None = Field(ge=1, le=10_000, description="null: as their own settings say")
+    prefetch: Annotated[Whole, Field(ge=1, le=MAX_PREFETCH)] | None = Field(
+        description="null: as their own settings say"
+    )
