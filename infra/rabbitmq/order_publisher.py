@@ -16,7 +16,13 @@ from aiormq.exceptions import ChannelAccessRefused
 
 from infra.rabbitmq.publisher import ConfirmedPublisher
 from infra.rabbitmq.topology import ORDERS_EXCHANGE, PLACED_KEY
-from worker.domain.errors import BrokerUnavailableError, MalformedOrderError, PublishError, UnroutableError
+from worker.domain.errors import (
+    BrokerUnavailableError,
+    MalformedOrderError,
+    MessageTooLargeError,
+    PublishError,
+    UnroutableError,
+)
 from worker.domain.order import DEFAULT_MAX_BODY_BYTES, parse_order
 from worker.domain.trace import TraceContext, is_valid_trace_id
 from worker.domain.tracing import NO_TRACING, ITracing
@@ -113,8 +119,9 @@ class OrderPublisher:
     async def send(self, order: OrderMessage) -> PublishedOrder:
         """Publish a prepared order; return when the broker has confirmed it.
 
-        Raises UnroutableError (nobody has declared the queues), BrokerUnavailableError (wrong password, or no answer
-        within the time) or PublishError (the queue stayed full). After the latter two it may have arrived all the same.
+        Raises UnroutableError (nobody has declared the queues), MessageTooLargeError, BrokerUnavailableError (wrong
+        password, or no answer within the time) or PublishError (the queue stayed full). After the latter two it may
+        have arrived all the same.
         """
         trace = order.trace
         with self._tracing.publish(
@@ -183,7 +190,7 @@ class OrderPublisher:
             raise UnroutableError(
                 f"{error}: run 'logistics topology declare' or start a worker, then publish again"
             ) from error
-        if isinstance(error.__cause__, _FINAL):
+        if isinstance(error, MessageTooLargeError) or isinstance(error.__cause__, _FINAL):
             raise error
         self._problem = error
         if time.monotonic() - self._told_at >= _TELL_EVERY:

@@ -1,6 +1,7 @@
 """Publishing with confirms: returns when the broker has the message, raises otherwise."""
 
 import asyncio
+import re
 import time
 import uuid
 from contextlib import suppress
@@ -8,16 +9,17 @@ from datetime import UTC, datetime
 
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
-from aio_pika.exceptions import ChannelNotFoundEntity, DeliveryError
+from aio_pika.exceptions import ChannelClosed, DeliveryError
 from aio_pika.exceptions import PublishError as ReturnedError
 
 from infra.rabbitmq.connection import broker_errors, check_tls_files, close_quietly, connect, is_open
 from infra.rabbitmq.headers import fitting_headers
-from worker.domain.errors import BrokerUnavailableError, PublishError, UnroutableError
+from worker.domain.errors import BrokerUnavailableError, MessageTooLargeError, PublishError, UnroutableError
 
 _CONFIRM_TIMEOUT = 30.0
 _REFUSED_CHANNEL_LIFE = 3.0
 """Seconds a channel is kept on which something was refused; not less, so that a hundred refusals cost few channels."""
+_SIZE_LIMIT = re.compile(r"message size \d+ is larger than configured max size (\d+)")
 
 
 class ConfirmedPublisher:
@@ -52,8 +54,9 @@ class ConfirmedPublisher:
         """Publish one message; return when the broker has confirmed it.
 
         `like`: take content type, timestamp and the like from this message. A message id is drawn when none is
-        given; never give one that is in flight already. Raises UnroutableError, BrokerUnavailableError (it may have
-        arrived all the same) or PublishError (the broker refused it, a queue is full).
+        given; never give one that is in flight already. Raises UnroutableError, MessageTooLargeError,
+        BrokerUnavailableError (it may have arrived all the same) or PublishError (the broker refused it, a queue is
+        full).
         """
         message = Message(
             body,
@@ -73,10 +76,10 @@ class ConfirmedPublisher:
                 await target.publish(message, routing_key, mandatory=True, timeout=_CONFIRM_TIMEOUT)
             except ReturnedError as error:
                 raise UnroutableError(f"no queue is bound to the exchange {exchange!r} for {routing_key!r}") from error
-            except ChannelNotFoundEntity as error:
-                # It closes the channel for every publish in flight, those to other exchanges too.
-                if f"no exchange '{exchange}'" in str(error):
-                    raise UnroutableError(f"the exchange {exchange!r} does not exist") from error
+            except ChannelClosed as error:
+                # For every publish in flight: to those that are not at fault it is a connection that was lost.
+                if (fault := _fault(error, exchange=exchange, size=len(body))) is not None:
+                    raise fault from error
                 raise
             except DeliveryError as error:
                 self._retire_channel()
@@ -141,6 +144,16 @@ class ConfirmedPublisher:
             self._channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
             self._opened_at = time.monotonic()
         return self._channel
+
+
+def _fault(error: ChannelClosed, *, exchange: str, size: int) -> PublishError | None:
+    """Return what is wrong with such a message; None when another one closed the channel."""
+    if f"no exchange '{exchange}'" in str(error):
+        return UnroutableError(f"the exchange {exchange!r} does not exist")
+    limit = _SIZE_LIMIT.search(str(error))
+    if limit is not None and size > int(limit[1]):
+        return MessageTooLargeError(f"the message has {size} bytes; the broker's max_message_size is {limit[1]}")
+    return None
 
 
 async def _close_later(channel: AbstractChannel) -> None:

@@ -11,7 +11,13 @@ from infra.rabbitmq.connection import broker_errors
 from infra.rabbitmq.gathered_acks import GatheredAcks
 from infra.rabbitmq.publisher import ConfirmedPublisher
 from infra.rabbitmq.topology import DEAD_LETTER_EXCHANGE
-from worker.domain.errors import BrokerUnavailableError, LogisticsError, PublishError, UnroutableError
+from worker.domain.errors import (
+    BrokerUnavailableError,
+    LogisticsError,
+    MessageTooLargeError,
+    PublishError,
+    UnroutableError,
+)
 from worker.domain.log import StructuredLogger
 from worker.domain.outcome import Ack, DeadLetter, Defer, Outcome, Retry
 from worker.domain.tracing import NO_TRACING, ITracing
@@ -50,8 +56,9 @@ class Settlement:
         """Perform the outcome.
 
         While the broker does not take what must go out (full queue, lost binding, outage) the delivery is held and
-        the publish tried again. When the delivery's own channel is gone there is nothing left to settle: the broker
-        delivers the message again.
+        the publish tried again. A dead letter that is too large to be published is rejected: the queue's own
+        dead-lettering, which knows no size, leads to the same place. When the delivery's own channel is gone there is
+        nothing left to settle: the broker delivers the message again.
         """
         match outcome:
             case Ack():
@@ -65,13 +72,12 @@ class Settlement:
         await acknowledge(message)
 
     async def give_back(self, message: AbstractIncomingMessage) -> None:
-        """Return the message to its queue, after a pause so that a lasting fault is no busy loop."""
+        """Return the message to its queue, after a pause so that a lasting fault is no busy loop.
+
+        By a reject, which counts towards the queue's delivery limit everywhere: since 4.3 a nack does not.
+        """
         await asyncio.sleep(_REQUEUE_PAUSE)
-        try:
-            with broker_errors():
-                await message.nack(requeue=True)
-        except BrokerUnavailableError as error:
-            _log.debug("settlement.late", error=str(error))
+        await _in_time(message.reject(requeue=True))
 
     async def _publish(
         self, message: AbstractIncomingMessage, exchange: str, key: str, headers: dict[str, object]
@@ -93,6 +99,10 @@ class Settlement:
                     exchange=exchange, routing_key=key, body=message.body, headers=headers, like=like
                 )
             except PublishError as error:
+                if isinstance(error, MessageTooLargeError) and exchange == DEAD_LETTER_EXCHANGE:
+                    _log.warning("settlement.rejected", error=str(error))
+                    await _in_time(message.reject(requeue=False))
+                    return False
                 _log.warning("settlement.held", exchange=exchange, routing_key=key, error=str(error), pause=pause)
                 self._held.add(id(message))
                 if isinstance(error, UnroutableError):
@@ -142,9 +152,14 @@ def _is_gone(message: AbstractIncomingMessage) -> bool:
 
 
 async def acknowledge(message: AbstractIncomingMessage) -> None:
-    """Acknowledge; too late for that (the channel is gone) means a redelivery, which changes nothing."""
+    """Acknowledge, if it is not too late for that."""
+    await _in_time(message.ack())
+
+
+async def _in_time(word: Awaitable[None]) -> None:
+    """Tell the broker; too late for that (the channel is gone) means a redelivery, which changes nothing."""
     try:
         with broker_errors():
-            await message.ack()
+            await word
     except BrokerUnavailableError as error:
         _log.debug("settlement.late", error=str(error))

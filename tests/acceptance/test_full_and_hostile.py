@@ -19,10 +19,13 @@ from infra.local.mongod import PrivateMongod
 from infra.local.rabbitmq import PrivateRabbitMQ
 from infra.mongodb.dead_letters import MongoDeadLetters
 from infra.mongodb.store import MongoStore
+from infra.rabbitmq.order_publisher import OrderPublisher
+from infra.rabbitmq.topology import Topology
 from infra.supplier.simulator import SupplierSimulator
 from tests.conftest import Broker, Mongo
 from tests.support.admin import BrokerAdmin
 from tests.support.system import System, WorkerProcess, eventually, running_system
+from worker.domain.errors import MessageTooLargeError
 
 MIB = 1024 * 1024
 AT_ONCE = 500
@@ -36,23 +39,29 @@ def admin(broker: Broker) -> BrokerAdmin:
     return BrokerAdmin(broker.amqp_url, broker.management_url)
 
 
-@pytest.fixture
-async def alone(
-    mongo: Mongo, supplier: SupplierSimulator, tmp_path: Path
-) -> AsyncIterator[tuple[System, PrivateRabbitMQ]]:
-    """A system whose broker is the test's own."""
-    server = PrivateRabbitMQ(tmp_path / "rabbitmq")
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateRabbitMQ]:
+    """A broker whose limits these tests may change."""
+    server = PrivateRabbitMQ(tmp_path_factory.mktemp("own") / "rabbitmq")
     with ExitStack() as stack:
         stack.callback(server.kill)
-        await asyncio.to_thread(server.start)
-        async with running_system(
-            amqp_url=server.amqp_url,
-            mongodb_uri=mongo.uri,
-            database=mongo.database,
-            supplier=supplier,
-            folder=tmp_path,
-        ) as system:
-            yield system, server
+        server.start()
+        yield server
+
+
+@pytest.fixture
+async def alone(
+    own_server: PrivateRabbitMQ, mongo: Mongo, supplier: SupplierSimulator, tmp_path: Path
+) -> AsyncIterator[tuple[System, PrivateRabbitMQ]]:
+    """A system on that broker."""
+    async with running_system(
+        amqp_url=own_server.add_vhost(mongo.database),
+        mongodb_uri=mongo.uri,
+        database=mongo.database,
+        supplier=supplier,
+        folder=tmp_path,
+    ) as system:
+        yield system, own_server
 
 
 async def test_a_full_retry_queue_holds_the_order_until_there_is_room(system: System, admin: BrokerAdmin) -> None:
@@ -120,6 +129,44 @@ async def test_a_disk_alarm_at_the_broker_holds_what_must_be_published_and_stops
     assert await worker.terminate() == 0
     assert len(system.letters()) == 10
     assert system.supplier.stats()["double_dispatches"] == 0
+
+
+async def test_a_dead_letter_too_large_for_the_broker_by_now_is_filed_all_the_same(
+    alone: tuple[System, PrivateRabbitMQ],
+) -> None:
+    """As after an upgrade from RabbitMQ 3, which takes messages of 128 MiB, to 4, which takes 16."""
+    system, broker = alone
+    system.supplier.change(rules=[{"match": "fails-*", "fail_first": 2}])
+    system.settings["LOGISTICS_BREAKER_FAILURE_THRESHOLD"] = "1000"
+    prepared = await system.start_worker()
+    assert await prepared.terminate() == 0
+    large, orders = filled_order(1, 2 * MIB), [f"fails-{number}" for number in range(20)]
+    await publish(system, orders[:10])
+    await system.publish(large)
+    await publish(system, orders[10:])
+    with max_message_size(broker, MIB):
+        worker = await system.start_worker()
+        await eventually(lambda: system.letters())
+        await system.shipped(*orders)
+        assert worker.events("settlement.rejected")
+        assert await worker.terminate() == 0
+    await eventually(lambda: has_depth(system, "orders.work", 0))
+    (letter,) = system.letters()
+    assert (letter["reason"], letter["error_type"], letter["state"]) == ("unknown", "MessageRejected", "open")
+    assert (letter["origin_exchange"], letter["origin_routing_key"]) == ("orders", "order.placed")
+    assert bytes(letter["body"]) == large
+    assert system.supplier.stats()["double_dispatches"] == 0
+
+
+async def test_an_order_too_large_for_the_broker_is_told_at_once(alone: tuple[System, PrivateRabbitMQ]) -> None:
+    system, broker = alone
+    await Topology().ensure(system.amqp_url)
+    with max_message_size(broker, MIB):
+        async with OrderPublisher(system.amqp_url, max_body_bytes=4 * MIB, give_up_after=20) as publisher:
+            with pytest.raises(MessageTooLargeError, match="max_message_size is 1048576"):
+                await publisher.publish(order_id="large", destination="Oslo", extra={"note": "x" * 2 * MIB})
+            await publisher.publish(order_id="small", destination="Oslo")
+    await eventually(lambda: has_depth(system, "orders.work", 1))
 
 
 async def test_a_disk_full_under_mongod_loses_no_order_and_makes_no_dead_letter(system: System, tmp_path: Path) -> None:
@@ -268,6 +315,21 @@ async def flood(system: System, count: int) -> None:
                 for number in range(start, min(start + AT_ONCE, count))
             )
         )
+
+
+@contextmanager
+def max_message_size(broker: PrivateRabbitMQ, size: int) -> Iterator[None]:
+    """Have the broker take no larger messages on channels that are opened from now on."""
+
+    def set_to(size: int) -> None:  # 3.10 looks into the one place, 4.x into the other
+        name = "max_message_size"
+        broker.ctl("eval", f"application:set_env(rabbit, {name}, {size}), persistent_term:put({name}, {size}).")
+
+    set_to(size)
+    try:
+        yield
+    finally:
+        set_to(128 * MIB)
 
 
 def filled_order(number: int, size: int) -> bytes:

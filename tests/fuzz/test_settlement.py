@@ -6,7 +6,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from aio_pika.exceptions import AMQPConnectionError, ChannelNotFoundEntity, DeliveryError
+from aio_pika.exceptions import (
+    AMQPConnectionError,
+    ChannelNotFoundEntity,
+    ChannelPreconditionFailed,
+    DeliveryError,
+)
 from aio_pika.exceptions import PublishError as ReturnedError
 from aiormq.abc import DeliveredMessage
 from hypothesis import strategies as st
@@ -25,7 +30,10 @@ ERROR = ValueError("no")
 _NACK = commands.Basic.Nack(1)
 _RETURN = commands.Basic.Return(312, "NO_ROUTE", "orders.retry", "5s")
 _RETURNED = DeliveredMessage(delivery=_RETURN, header=header.ContentHeader(), body=b"", channel=cast("Any", None))
-WAYS = ["confirmed", "slow", "refused", "returned", "no exchange", "lost before", "lost after", "silent", "cancelled"]
+WAYS = [
+    *("confirmed", "slow", "refused", "returned", "no exchange", "too large"),
+    *("lost before", "lost after", "silent", "cancelled"),
+]
 """What may become of a publish; `lost after`: the broker has it, but its word is lost."""
 
 
@@ -47,6 +55,7 @@ class Broker:
     ways: list[str] = field(default_factory=list)
     has: Counter[bytes] = field(default_factory=Counter)
     confirmed: set[bytes] = field(default_factory=set)
+    too_large: set[bytes] = field(default_factory=set)
 
     async def on_publish(self, published: Published) -> None:
         body = published.message.body
@@ -60,6 +69,9 @@ class Broker:
                 raise ReturnedError(_RETURNED, _RETURN)
             case "no exchange":
                 raise ChannelNotFoundEntity(f"NOT_FOUND - no exchange '{published.exchange}' in vhost '/'")
+            case "too large":
+                self.too_large.add(body)
+                raise ChannelPreconditionFailed("message size 1 is larger than configured max size 0")
             case "lost before":
                 raise AMQPConnectionError("gone")
             case "silent":
@@ -177,10 +189,22 @@ class SettlementLife(RuleBasedStateMachine):
             error = None if delivery.task.cancelled() else delivery.task.exception()
             assert error is None, f"the settlement raised {error!r}"
             settled = [told for told in delivery.channel.told if told.tag == delivery.tag]
+            if self._left_to_the_broker(number, settled):
+                continue
             if not delivery.channel.is_closed:
-                assert settled == [Settled(delivery.tag, requeue=delivery.given_back)]
+                assert settled == [Settled(delivery.tag, requeue=delivery.given_back, rejected=delivery.given_back)]
             elif settled and not delivery.given_back and not isinstance(delivery.outcome, Ack):
                 assert self.broker.has[b"%d" % number] >= 1, "it is in no queue any more"
+
+    def _left_to_the_broker(self, number: int, settled: list[Settled]) -> bool:
+        """Whether it was rejected: a dead letter that was too large to be published, and nothing else."""
+        delivery = self.deliveries[number]
+        if settled != [Settled(delivery.tag, rejected=True)]:
+            return False
+        assert isinstance(delivery.outcome, DeadLetter)
+        assert not delivery.given_back
+        assert b"%d" % number in self.broker.too_large
+        return True
 
     def _open_channel(self) -> None:
         async def make() -> FakeChannel:
@@ -194,7 +218,7 @@ class SettlementLife(RuleBasedStateMachine):
         channel = self.channel
         for number, delivery in enumerate(self.deliveries):
             mine = delivery.channel is channel and delivery.tag == settled.tag
-            goes_out = not isinstance(delivery.outcome, Ack) and not delivery.given_back
+            goes_out = not isinstance(delivery.outcome, Ack) and not delivery.given_back and not settled.rejected
             if mine and goes_out and b"%d" % number not in self.broker.confirmed:
                 self.early_acks.append(settled)
 

@@ -23,12 +23,14 @@ from infra.rabbitmq.publisher import ConfirmedPublisher
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """One ack or nack, as the broker is told."""
+    """One ack, nack or reject, as the broker is told."""
 
     tag: int
     multiple: bool = False
     requeue: bool = False
-    """Given back; otherwise acknowledged."""
+    """Given back; otherwise it is gone from the queue."""
+    rejected: bool = False
+    """By a reject: it counts towards the delivery limit, and what is not given back is a dead letter."""
 
 
 async def _nothing() -> None:
@@ -53,6 +55,9 @@ class FakeChannel:
 
     async def basic_nack(self, delivery_tag: int, multiple: bool = False, requeue: bool = True) -> None:
         await self._tell(Settled(delivery_tag, multiple=multiple, requeue=requeue))
+
+    async def basic_reject(self, delivery_tag: int, *, requeue: bool = False) -> None:
+        await self._tell(Settled(delivery_tag, requeue=requeue, rejected=True))
 
     def die(self) -> None:
         self.is_closed = True

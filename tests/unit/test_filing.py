@@ -31,9 +31,9 @@ def dead(body: bytes = BODY, reason: DeadLetterReason = DeadLetterReason.SUPPLIE
     return Delivery(body, headers, "m-2", "orders.dead-letter", "")
 
 
-def given_up_by_the_broker() -> Delivery:
-    """A message that the broker handed out too often: without headers of ours."""
-    death = {"reason": "delivery_limit", "queue": "orders.work", "exchange": "orders", "routing-keys": ["order.placed"]}
+def given_up_by_the_broker(reason: str = "delivery_limit") -> Delivery:
+    """A message that the broker handed out too often, or that was rejected: without headers of ours."""
+    death = {"reason": reason, "queue": "orders.work", "exchange": "orders", "routing-keys": ["order.placed"]}
     return Delivery(BODY, {"x-death": [death], "x-delivery-count": 21}, "m-1", "orders.dead-letter", "order.placed")
 
 
@@ -99,6 +99,15 @@ async def test_what_the_broker_gave_up_on_says_so_and_counts_the_tries_before() 
         ("attempt_failed", 2),
         ("delivery_limit", 3),
     ]
+
+
+async def test_a_message_that_a_worker_rejected_says_so() -> None:
+    filed = await Room().filing.file(given_up_by_the_broker("rejected"))
+    assert (filed.reason, filed.error_type) == ("unknown", "MessageRejected")
+    assert filed.error_message == (
+        "rejected, perhaps because it is too large to be published again, in the queue orders.work"
+    )
+    assert (filed.origin_exchange, filed.origin_routing_key) == ("orders", "order.placed")
 
 
 @pytest.mark.parametrize("settled", [ShipmentStatus.SHIPPED, ShipmentStatus.DELIVERED])

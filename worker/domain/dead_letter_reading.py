@@ -15,10 +15,12 @@ _MAX_CHAIN = 5
 _BROKER_ERRORS: dict[str, str] = {
     DeadLetterReason.DELIVERY_LIMIT: "DeliveryLimitExceeded",
     DeadLetterReason.EXPIRED: "MessageExpired",
+    DeadLetterReason.UNKNOWN: "MessageRejected",
 }
 _BROKER_REASONS = {
     "delivery_limit": (DeadLetterReason.DELIVERY_LIMIT, "the broker gave up on it"),
     "expired": (DeadLetterReason.EXPIRED, "the message's own expiration passed"),
+    "rejected": (DeadLetterReason.UNKNOWN, "rejected, perhaps because it is too large to be published again,"),
 }
 
 

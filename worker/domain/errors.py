@@ -15,6 +15,7 @@ LogisticsError
 ├── ShipmentAlreadySettledError    somebody else shipped it meanwhile              → duplicate
 ├── PublishError                   the broker did not confirm a publish
 │   ├── UnroutableError            no queue is bound for that exchange and key
+│   ├── MessageTooLargeError       the broker takes no message of that size        → a dead letter, without our note
 │   └── BrokerUnavailableError     no connection, or no answer in time
 │       └── BrokerRefusedError     … or none for this user and password
 │           └── NotPermittedError  the broker does not let our user do that
@@ -108,6 +109,10 @@ class PublishError(LogisticsError):
 
 class UnroutableError(PublishError):
     """No queue is bound for this exchange and routing key."""
+
+
+class MessageTooLargeError(PublishError):
+    """The body is larger than the broker's `max_message_size`: 128 MiB by default before RabbitMQ 4, 16 MiB since."""
 
 
 class BrokerUnavailableError(PublishError):
