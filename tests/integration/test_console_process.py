@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 from pymongo import MongoClient
 
+from infra.console.access.passwords import hash_token
 from infra.console.access.roles import Role
 from tests.conftest import Broker, Mongo
 from tests.support.certificates import Authority
@@ -49,6 +50,8 @@ async def test_users_are_added_from_a_pipe_and_a_token_is_printed_once(tmp_path:
     token = await run({}, "console", "add-user", "scraper", "--role", "reader", "--token", "--file", users)
     assert token.code == 0
     assert token.out.strip() not in (tmp_path / "users").read_text()
+    line = await run({}, "console", "add-user", "ci", "--role", "reader", "--token", "--file", "-")
+    assert line.out == f"ci reader {hash_token(line.err.strip())}\n"
     named = {"LOGISTICS_CONSOLE_USERS_FILE": users}
     wrong_name = await run(named, "console", "add-user", "two words", "--role", "admin", "--proxy")
     assert (wrong_name.code, "no space" in wrong_name.err) == (1, True)

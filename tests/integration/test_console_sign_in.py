@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from infra.console.access.users import put_user
+from infra.console.access.users import new_user, put_user
 from tests.support.console import PASSWORD, Callers, cheap_hash, console_here, write_users
 
 NOWHERE = {"LOGISTICS_AMQP_URL": "amqp://127.0.0.1:1/", "LOGISTICS_MONGODB_URI": "mongodb://127.0.0.1:1/"}
@@ -98,7 +98,7 @@ async def test_a_changed_password_ends_the_sessions_of_the_old_one_and_a_removed
 ) -> None:
     async with browser(console) as http:
         await http.post("/api/session", json=ANNA)
-        put_user(users, "anna", "operator", cheap_hash("another long password"))
+        put_user(users, new_user("anna", "operator", cheap_hash("another long password")))
         assert await name_of(http) is None
         await http.post("/api/session", json={**ANNA, "password": "another long password"})
         assert await name_of(http) == "anna"

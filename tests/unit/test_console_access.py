@@ -11,7 +11,7 @@ from infra.console.access.access import Access, access_of
 from infra.console.access.passwords import BY_PROXY, hash_password, hash_token, new_token, password_fits
 from infra.console.access.roles import Person, Role
 from infra.console.access.sessions import Sessions, key_of
-from infra.console.access.users import User, UsersFile, put_user, read_users
+from infra.console.access.users import User, UsersFile, new_user, put_user, read_users
 from infra.console.access.visitor import Visitor, Way
 from infra.console.errors import NotAllowedError, NotSignedInError
 from tests.support.console import PASSWORD, write_users
@@ -87,9 +87,9 @@ def test_who_is_removed_or_gets_another_role_or_token_has_it_at_once(users: Path
     opened = access(USERS_FILE=users)
     bot = visitor(opened, authorization=f"Bearer {tokens[Role.OPERATOR]}")
     assert bot is not None
-    put_user(users, "operator-bot", "reader", hash_token(tokens[Role.OPERATOR]))
+    put_user(users, new_user("operator-bot", "reader", hash_token(tokens[Role.OPERATOR])))
     assert bot.person() == Person("operator-bot", Role.READER)
-    put_user(users, "operator-bot", "operator", hash_token(new_token()))
+    put_user(users, new_user("operator-bot", "operator", hash_token(new_token())))
     with pytest.raises(NotSignedInError, match="was removed or changed"):
         bot.person()
 
@@ -128,16 +128,16 @@ def test_a_users_file_that_is_wrong_stops_the_start_with_the_line_and_no_hash(
 def test_a_user_is_put_in_the_place_of_the_one_before_and_other_lines_stay(users: Path) -> None:
     users.write_text(f"# who may what\nanna reader {BY_PROXY}\nben admin {BY_PROXY}\n")
     users.chmod(0o640)
-    put_user(users, "anna", "operator", BY_PROXY)
-    put_user(users, "carl", "reader", BY_PROXY)
+    put_user(users, new_user("anna", "operator", BY_PROXY))
+    put_user(users, new_user("carl", "reader", BY_PROXY))
     assert users.read_text() == (
         f"# who may what\nanna operator {BY_PROXY}\nben admin {BY_PROXY}\ncarl reader {BY_PROXY}\n"
     )
     assert users.stat().st_mode & 0o777 == 0o640
     for name in ("", "two words", "#", "x" * 101, "a\nb"):
         with pytest.raises(ValueError, match="a name has 1 to 100"):
-            put_user(users, name, "reader", BY_PROXY)
-    put_user(users.with_name("new"), "anna", "admin", BY_PROXY)
+            put_user(users, new_user(name, "reader", BY_PROXY))
+    put_user(users.with_name("new"), new_user("anna", "admin", BY_PROXY))
     assert users.with_name("new").stat().st_mode & 0o777 == 0o600
 
 

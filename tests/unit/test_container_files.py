@@ -26,7 +26,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 COMPOSE: dict[str, Any] = YAML(typ="safe").load(COMPOSE_TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = ("worker", "supplier")
+OURS = ("worker", "supplier", "console")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 MONGODB_CHECK = (ROOT / "deploy/mongodb/healthcheck.js").read_text(encoding="utf-8")
 
@@ -94,13 +94,26 @@ def test_the_image_is_healthy_when_livez_says_so_and_shows_the_reason_when_not(s
 
 
 @pytest.mark.parametrize(("status", "code"), [(200, 0), (503, 1)])
-def test_the_supplier_is_healthy_when_healthz_says_so(status: int, code: int) -> None:
-    service = SERVICES["supplier"]
-    own_port = service["command"][service["command"].index("--port") + 1]
-    protocol, *command = service["healthcheck"]["test"]
+@pytest.mark.parametrize(("name", "own_port", "path"), [("supplier", 8090, "/healthz"), ("console", 8080, "/livez")])
+def test_supplier_and_console_are_healthy_when_they_say_so(
+    name: str, own_port: int, path: str, status: int, code: int
+) -> None:
+    assert str(SERVICES[name]["ports"][0]).endswith(f":{own_port}")
+    protocol, *command = SERVICES[name]["healthcheck"]["test"]
     with answering(status) as (port, asked):
         done = run_check([part.replace(f":{own_port}/", f":{port}/") for part in command], {})
-    assert (protocol, done.returncode, asked) == ("CMD", code, ["/healthz"])
+    assert (protocol, done.returncode, asked) == ("CMD", code, [path])
+
+
+def test_the_console_asks_who_comes_and_is_started_only_where_there_are_users() -> None:
+    console = SERVICES["console"]
+    settings = {name.removeprefix(PREFIX).lower(): value for name, value in console["environment"].items() if value}
+    settings["console_public_url"] = settings["console_public_url"].replace("${CONSOLE_PORT:-8080}", "8080")
+    started = Settings(**settings)
+    assert started.console_users_file == f"/run/secrets/{console['secrets'][0]}"
+    assert COMPOSE["secrets"][console["secrets"][0]] == {"file": "./console-users"}
+    assert (console["profiles"], console["build"]["args"]) == (["console"], {"EXTRAS": "console"})
+    assert console["environment"]["LOGISTICS_AMQP_URL"] == SERVICES["worker"]["environment"]["LOGISTICS_AMQP_URL"]
 
 
 def test_a_health_check_fails_when_nobody_listens() -> None:
@@ -177,7 +190,7 @@ def test_images_are_pinned_by_their_major_version() -> None:
 
 def test_the_worker_waits_for_servers_that_are_healthy() -> None:
     waits = SERVICES["worker"]["depends_on"]
-    assert waits.keys() == SERVICES.keys() - {"worker"}
+    assert waits.keys() == SERVICES.keys() - {"worker", "console"}
     assert {wait["condition"] for wait in waits.values()} == {"service_healthy"}
 
 

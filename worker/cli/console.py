@@ -46,7 +46,7 @@ def console(ctx: click.Context, addr: str | None) -> None:
     "--file",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The users file, in the place of LOGISTICS_CONSOLE_USERS_FILE.",
+    help="The users file, in the place of LOGISTICS_CONSOLE_USERS_FILE; - prints the user's line instead.",
 )
 def add_user(*, name: str, role: str, by_token: bool, by_proxy: bool, file: Path | None) -> None:
     """Let somebody sign in to the console, or change who they are there; a running console takes it up at once.
@@ -60,6 +60,7 @@ def add_user(*, name: str, role: str, by_token: bool, by_proxy: bool, file: Path
       logistics console add-user anna --role operator --file users
       logistics console add-user prometheus --role reader --token --file users > prometheus.token
       pass show console/anna | logistics console add-user anna --role admin --file users
+      logistics console add-user anna --role admin --file - >> users
     """
     if by_token and by_proxy:
         raise click.UsageError("--token and --proxy exclude each other")
@@ -74,12 +75,15 @@ def add_user(*, name: str, role: str, by_token: bool, by_proxy: bool, file: Path
     else:
         kept = passwords.BY_PROXY if by_proxy else passwords.hash_password(_password(passwords.MIN_LENGTH))
     try:
-        users.put_user(path, name, role, kept)
+        if path == Path("-"):
+            click.echo(users.new_user(name, role, kept).line)
+        else:
+            users.put_user(path, users.new_user(name, role, kept))
+            click.echo(f"{name} is {role} in {path}", err=True)
     except (OSError, ValueError) as error:
         raise click.ClickException(f"{path}: {error}") from None
-    click.echo(f"{name} is {role} in {path}", err=True)
     if token is not None:
-        click.echo(token)
+        click.echo(token, err=path == Path("-"))
 
 
 def _password(min_length: int) -> str:

@@ -52,12 +52,17 @@ def read_users(text: str) -> dict[str, User]:
     return users
 
 
-def put_user(path: Path, name: str, role: str, kept: str) -> None:
+def new_user(name: str, role: str, kept: str) -> User:
+    """Return a user. Raises ValueError when the name or the role cannot be one."""
+    return User(check_name(name), Role(role), kept)
+
+
+def put_user(path: Path, user: User) -> None:
     """Write a user into the file, in the place of one of the same name; nobody else may read a file that is new.
 
-    Other lines, comments too, stay as they are. Raises OSError, and ValueError when the name or the file is wrong.
+    Other lines, comments too, stay as they are. Raises OSError, and ValueError when the file is wrong.
     """
-    user = User(check_name(name), Role(role), kept)
+    name = user.name
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     known = read_users(text)
     lines = [user.line if line.split()[:1] == [name] and name in known else line for line in text.splitlines()]
