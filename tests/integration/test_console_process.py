@@ -129,6 +129,7 @@ async def test_it_waits_for_a_store_that_is_away_says_so_and_goes_on(
                 away = await http.get("/api/dead-letters")
                 assert away.status_code == 503
                 told = await run({**environment, "LOGISTICS_OPERATOR": "anna"}, "dead-letters", "list")
+                assert (await http.get("/api/dead-letters/export")).status_code == 503
                 assert away.json()["detail"].split(":")[0] == told.err.removeprefix("logistics: ").split(":")[0]
                 acted = await http.post("/api/triage/discard", json={"ids": [letter.id], "why": "away"})
                 assert acted.status_code == 503

@@ -1,6 +1,5 @@
-"""Who may do what: every route of the API and every method of a desk, for every role. A new one has to be listed."""
+"""Who may do what: every route of the API, for every role. A new one has to be listed here."""
 
-import inspect
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,6 @@ from starlette.routing import BaseRoute
 
 from infra.console.access.roles import Role
 from infra.console.api.nothing_there import nothing_there
-from infra.console.desk.desk import Desk
-from infra.console.desk.part import Part, role_of
 from tests.conftest import Broker, Mongo
 from tests.support.console_office import Office, an_office
 from tests.support.letters import a_letter
@@ -118,23 +115,3 @@ async def test_a_route_is_refused_to_everybody_below_its_role_and_to_nobody_abov
             else:
                 assert answer.status_code == 403, what
                 assert f"this needs the role {least}" in answer.json()["detail"]
-
-
-def test_every_method_of_a_desk_asks_for_a_role() -> None:
-    parts = [annotation for annotation in _parts() if issubclass(annotation, Part)]
-    assert len(parts) == 7
-    for part in parts:
-        methods = [method for name, method in inspect.getmembers(part, inspect.isfunction) if not name.startswith("_")]
-        assert methods, part
-        for method in methods:
-            assert role_of(method) in Role, method
-
-
-def _parts() -> list[type]:
-    desk = Desk.__new__(Desk)
-    Desk.__init__(desk, visitor=None, house=_NoHouse())  # type: ignore[arg-type]
-    return [type(part) for part in vars(desk).values() if isinstance(part, Part)]
-
-
-class _NoHouse:
-    settings = services = overview = None

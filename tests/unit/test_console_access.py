@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
 from infra.console.access.access import Access, access_of
+from infra.console.access.doors import Doors
 from infra.console.access.passwords import BY_PROXY, hash_password, hash_token, new_token, password_fits
+from infra.console.access.proxies import Proxies
 from infra.console.access.roles import Person, Role
 from infra.console.access.sessions import Sessions, key_of
 from infra.console.access.users import User, UsersFile, new_user, put_user, read_users
@@ -17,6 +19,14 @@ from infra.console.errors import NotAllowedError, NotSignedInError
 from tests.support.console import PASSWORD, write_users
 from worker.domain.errors import ConfigurationError
 from worker.settings import load_settings
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def access(**settings: object) -> Access:
@@ -184,6 +194,19 @@ def test_the_users_file_gives_a_role_to_whom_a_proxy_only_names(users: Path) -> 
     assert person(opened, "10.0.0.7", x_user="ben") == Person("ben", Role.READER)  # a token's line is not his
 
 
+def test_a_proxy_s_word_does_not_last_for_ever_on_a_page_that_stays_open() -> None:
+    clock = Clock()
+    proxies = Proxies(["10.0.0.7"], "x-user", None)
+    doors = Doors(sessions=Sessions(idle=1, longest=1), cookie="c", proxies=proxies, longest=60, clock=clock)
+    anna = doors.visitor(Headers({"x-user": "anna"}), "10.0.0.7")
+    assert anna is not None
+    clock.now = 59
+    assert anna.person() == Person("anna", Role.READER)
+    clock.now = 60
+    with pytest.raises(NotSignedInError, match="load it again"):
+        anna.person()
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
@@ -208,14 +231,6 @@ def test_the_callers_address_is_the_last_one_that_no_trusted_proxy_has(hops: lis
             break
         expected = hop
     assert opened.doors.client(headers, "10.0.0.1") == expected
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_a_session_ends_when_it_is_not_used_and_after_a_day_whatever_is_done() -> None:

@@ -50,6 +50,7 @@ def access_of(settings: Settings, *, operator: str) -> Access:
                 settings.console_trusted_proxies, settings.console_user_header, settings.console_role_header
             ),
             at_home=Person(operator, Role.ADMIN) if asks_nobody else None,
+            longest=settings.console_session,
         ),
         site=Site(settings.console_public_url, scheme="https" if is_https else "http", asks_nobody=asks_nobody),
         sign_in=None if users is None else SignIn(users=users, sessions=sessions, throttle=Throttle()),

@@ -1,5 +1,8 @@
 """The ways in: a token, a cookie, a trusted proxy's word, or being on this machine."""
 
+import time
+from collections.abc import Callable
+
 from starlette.datastructures import Headers
 from starlette.requests import cookie_parser
 
@@ -25,13 +28,20 @@ class Doors:
         users: UsersFile | None = None,
         proxies: Proxies | None = None,
         at_home: Person | None = None,
+        longest: float = float("inf"),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`at_home`: who everybody is who comes in otherwise; None: nobody."""
+        """`at_home`: who everybody is who comes in otherwise; None: nobody.
+
+        `longest`: seconds that a proxy's word about a request counts for a page that stays open.
+        """
         self._sessions = sessions
         self._cookie = cookie
         self._users = users
         self._proxies = proxies or Proxies()
         self._at_home = at_home
+        self._longest = longest
+        self._clock = clock
 
     def visitor(self, headers: Headers, peer: str) -> Visitor | None:
         """Return who makes a request with these headers from this address, None when nobody known does.
@@ -75,11 +85,17 @@ class Doors:
         if person is None:
             return None
         listed = next((user for user in self._all_users() if (user.name, user.kept) == (person.name, BY_PROXY)), None)
-        return Visitor(Way.PROXY, lambda: person if listed is None else self._current(listed))
+        until = self._clock() + self._longest
+        return Visitor(Way.PROXY, lambda: self._of_proxy(person, listed, until))
 
     def _by_being_here(self) -> Visitor | None:
         person = self._at_home
         return None if person is None else Visitor(Way.LOOPBACK, lambda: person)
+
+    def _of_proxy(self, person: Person, listed: User | None, until: float) -> Person:
+        if self._clock() >= until:
+            raise NotSignedInError("this page has been open for too long: load it again")
+        return person if listed is None else self._current(listed)
 
     def _of_session(self, key: str) -> Person:
         user = self._sessions.user_of(key)

@@ -42,7 +42,9 @@ async def list_hours(desk: TheDesk, filters: Annotated[Filters, Query()]) -> Res
 @router.get("/export", response_class=StreamingResponse, openapi_extra=asks(LetterDesk.export))
 async def export_letters(desk: TheDesk, filters: Annotated[Filters, Query()]) -> Response:
     """Write dead letters as JSON Lines, newest first, bodies included."""
-    lines = _lines(desk.letters.export(filters.selection()))
+    letters = desk.letters.export(filters.selection())
+    first = await anext(letters, None)  # before anything is answered: the store may be away
+    lines = _lines(first, letters)
     name = 'attachment; filename="dead-letters.jsonl"'
     return StreamingResponse(lines, media_type=_LINES, headers={"content-disposition": name})
 
@@ -66,6 +68,12 @@ async def letter_body(
     return Response(body, media_type=_RAW, headers={"content-disposition": 'attachment; filename="body.bin"'})
 
 
-async def _lines(letters: AsyncIterator[DeadLetterRecord]) -> AsyncIterator[bytes]:
+async def _lines(first: DeadLetterRecord | None, letters: AsyncIterator[DeadLetterRecord]) -> AsyncIterator[bytes]:
+    if first is not None:
+        yield _line(first)
     async for letter in letters:
-        yield f"{json_text(whole_document(letter))}\n".encode("ascii")
+        yield _line(letter)
+
+
+def _line(letter: DeadLetterRecord) -> bytes:
+    return f"{json_text(whole_document(letter))}\n".encode("ascii")

@@ -35,8 +35,8 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
-"""A whole number; JSON knows no difference between 5 and 5.0."""
+_WHOLE = BeforeValidator(_whole)
+"""For a whole number: JSON knows no difference between 5 and 5.0."""
 ShortText = Annotated[str, Field(max_length=_SHORT), AfterValidator(_fits_amqp)]
 Rate = Annotated[float, Field(gt=0, le=MAX_RATE, description="letters a second, at most")]
 
@@ -89,7 +89,7 @@ class Which(Body):
     everything: bool = Field(default=False, description="all of them; instead of ids and filters")
     why: Why = Field("", description="needed but for a dry run")
     dry_run: bool = Field(default=False, description="only say what would be done")
-    expected: Annotated[Whole, Field(ge=0)] | None = Field(
+    expected: Annotated[int, Field(ge=0), _WHOLE] | None = Field(
         None, description="how many a dry run has counted: with another number now, nothing is done"
     )
 
@@ -120,13 +120,17 @@ class Target(Body):
 class ReplayRequest(Which):
     """A replay job."""
 
-    canary: Whole = Field(_DEFAULTS.canary, ge=0, le=1000, description="so many go first, alone; 0: none")
+    canary: Annotated[int, Field(ge=0, le=1000), _WHOLE] = Field(
+        _DEFAULTS.canary, description="so many go first, alone; 0: none"
+    )
     rate: Rate = _DEFAULTS.rate
     start_rate: float = Field(_DEFAULTS.start_rate, gt=0, le=MAX_RATE, description="at first; doubles every 10 s")
     stop_share: float = Field(
         _DEFAULTS.stop_share, ge=0, le=1, description="the share of the last 100 outcomes that may fail in the same way"
     )
-    in_flight: Whole = Field(_DEFAULTS.in_flight, ge=1, le=100_000, description="copies on their way at once, at most")
+    in_flight: Annotated[int, Field(ge=1, le=100_000), _WHOLE] = Field(
+        _DEFAULTS.in_flight, description="copies on their way at once, at most"
+    )
     target: Target | None = None
 
     @property
@@ -149,7 +153,7 @@ class EditRequest(Body):
 
     model_config = ConfigDict(json_schema_extra=_WHY_OR_DRY_RUN)
 
-    revision: Whole = Field(ge=0, le=2**53, description="of the letter that you have looked at")
+    revision: Annotated[int, Field(ge=0, le=2**53), _WHOLE] = Field(description="of the letter that you have looked at")
     body_text: str | None = Field(None, description="the new body, as text")
     body_base64: str | None = Field(None, description="the new body, byte for byte")
     fields: Mapping[str, Any] = Field({}, description="fields of a JSON body to set; `a.b` is b within a")
@@ -198,6 +202,6 @@ class ReleaseWorkers(Workers, Reason):
 class PrefetchRequest(ReleaseWorkers):
     """How many orders workers handle at once."""
 
-    prefetch: Annotated[Whole, Field(ge=1, le=MAX_PREFETCH)] | None = Field(
+    prefetch: Annotated[int, Field(ge=1, le=MAX_PREFETCH), _WHOLE] | None = Field(
         description="null: as their own settings say"
     )
