@@ -103,7 +103,7 @@ async def test_a_replay_that_stops_by_itself_says_why_and_leads_to_what_failed(h
     page = await someone.open("/dead-letters?trace_id=again")
     await start_replay(page, 5, rate="20")
     await expect(page.locator("p.bad")).to_contain_text("the canary failed", timeout=15_000)
-    trouble = page.get_by_role("region", name="Not well")
+    trouble = page.get_by_role("region", name="Not resolved")
     await expect(trouble.get_by_role("row").filter(has_text="failed again")).to_be_visible()
     overview = await someone.open("/")
     await expect(overview.get_by_role("status", name="What is wrong")).to_contain_text("stopped by itself")

@@ -9,7 +9,7 @@ import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from tests.browser.conftest import House, OpenHouse
-from tests.support.browser import Visit, Visitor, alive
+from tests.support.browser import Visit, Visitor, alive, axe_complaints
 from tests.support.console import PASSWORD, write_users
 from tests.support.letters import a_letter
 from tests.support.system import eventually
@@ -83,6 +83,18 @@ async def test_of_two_operators_the_second_learns_what_the_first_has_done(house:
     await expect(second.get_by_role("button", name="Restore")).to_be_visible()
     audit = await anna.open("/audit?action=discard")
     await expect(audit.get_by_role("link", name="anna")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_axe_finds_nothing_on_the_page_to_sign_in_on(house: House, visit: Visit, scheme: str) -> None:
+    someone = await visit(house, color_scheme=scheme)
+    page = await someone.context.new_page()
+    await page.goto(f"{house.url}/sign-in")
+    await page.get_by_label("Name").fill("anna")
+    await page.get_by_label("Password").fill("a guess, a wrong one")
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("alert")).to_contain_text("no user of this name has this password")
+    assert await axe_complaints(page) == []
 
 
 async def test_a_page_that_outlives_its_sign_in_asks_for_another(house: House, visit: Visit) -> None:

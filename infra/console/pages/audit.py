@@ -68,7 +68,7 @@ def _entries(entries: Sequence[AuditEntry]) -> None:
                 with Tag("td", classes="break"):
                     Tag("span", entry.what)
                     if entry.job_id is not None:
-                        link("job", f"/replays/{entry.job_id}", "gap")
+                        link("see it", f"/replays/{entry.job_id}", "gap")
                 Tag("td", entry.why or UNKNOWN, "break")
                 Tag("td", number(entry.count), "num roomy")
                 with Tag("td", classes="roomy"):

@@ -1,4 +1,4 @@
-"""The letters of a replay job that did not end well."""
+"""The letters of a replay job that have not ended well, or not yet."""
 
 from collections.abc import Callable
 
@@ -23,9 +23,9 @@ class Troubles:
         self._job_id = job_id
         self._seen: object = None
         with Tag("section", classes="card flush"):
-            Tag("h2", "Not well")
-            self._none = Tag("p", "Nothing so far.", "soft padded")
-            with table("Not well", "Dead letter", "What", "Why") as body:
+            Tag("h2", "Not resolved")
+            self._none = Tag("p", "All that came to an end were.", "soft padded")
+            with table("Not resolved", "Dead letter", "What", "Why") as body:
                 self._rows = Live(body, _row)
 
     async def refresh(self, progress: ReplayProgress) -> None:

@@ -58,8 +58,10 @@ def _show_replay(plan: ReplayPlan, how: _How, *, runs: bool) -> None:
         Tag("p", "No worker runs that moves replays on: the job waits until one starts.", "warn")
     if plan.total > 1:
         with Tag("div", classes="bar"):
-            ui.number("A second, at most", min=0.1, max=MAX_RATE).bind_value(how, "rate").props("outlined dense")
-            ui.number("First, alone", min=0, max=100, precision=0).bind_value(how, "canary").props("outlined dense")
+            rate = ui.number("A second, at most", min=0.1, max=MAX_RATE).bind_value(how, "rate")
+            canary = ui.number("First, alone", min=0, max=100, precision=0).bind_value(how, "canary")
+            for field in (rate, canary):
+                field.props("outlined dense").classes("how")
         Tag("p", "The first go out alone; the others follow, ever faster, once those are shipped. The job stops by "
             "itself when the same failure comes back or the circuit opens.", "soft small")  # fmt: skip
 

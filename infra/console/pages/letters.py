@@ -13,12 +13,13 @@ from infra.console.pages.kit import Tag, button, chip, empty, link, on, table, w
 from infra.console.pages.letter_filter import HOME, LetterFilter
 from infra.console.pages.letter_groups import LetterGroups
 from infra.console.pages.shell import Shell
-from infra.console.pages.text import UNKNOWN, counted
+from infra.console.pages.text import counted
 from infra.console.pages.words import LOOK, order_address, words
 from worker.domain.dead_letter import DeadLetterRecord
 from worker.domain.selection import DeadLetterState, Selection
 
 _A_PAGE = 50
+_LOOK_EVERY = 2.0
 _COLUMNS = ("Dead-lettered", "Order", "Reason|roomy", "Error", "Replays|num roomy")
 
 Action = Callable[[Selection], Awaitable[None]]
@@ -41,24 +42,39 @@ class _Letters:
         page = await self._load()
         with Tag("div", classes="spread"):
             Tag("h1", "Dead letters")
-            self._all = Tag("div", classes="line")
+            with Tag("div", classes="line"):
+                self._news = button("The list has changed: show it anew", self.refresh, hidden=True)
+                self._all = Tag("div", classes="line")
         with Tag("div", classes="card"):
             self._chosen.form()
         if "group" not in self._chosen.given and self._chosen.after is None:
             LetterGroups(self._shell, self._chosen)
         self._list = Tag("div", classes="card flush")
         self._fill(page)
+        ui.timer(_LOOK_EVERY, self._look)
 
     async def refresh(self) -> None:
         """Show the list as it is now."""
         with self._shell.told():
             self._fill(await self._load())
 
+    def _look(self) -> None:
+        """Offer the list anew when letters came or went; nothing moves under the reader's hand by itself."""
+        with self._shell.told():
+            self._news.put(hidden=self._counts() == self._shown)
+
+    def _counts(self) -> int:
+        counts = self._shell.desk.system.live().overview.dead_letters or {}
+        state = self._chosen.selection.state
+        return sum(counts.values()) if state is None else counts.get(state, 0)
+
     async def _load(self) -> LetterPage:
         chosen = self._chosen
         return await self._shell.desk.letters.page(chosen.selection, limit=_A_PAGE, after=chosen.after)
 
     def _fill(self, page: LetterPage) -> None:
+        self._shown = self._counts()
+        self._news.put(hidden=True)
         self._all.clear()
         with self._all:
             self._for_all(page.total)
@@ -136,7 +152,10 @@ def _row(letter: DeadLetterRecord, *, picks: bool, states: bool) -> None:
         with Tag("td", classes="tight"), link(None, f"{HOME}/{letter.id}", "row"):
             when(letter.dead_lettered_at)
         with Tag("td", classes="tight"):
-            link(letter.order_id, order_address(letter.order_id)) if letter.order_id else Tag("span", UNKNOWN)
+            if letter.order_id is not None:
+                link(letter.order_id, order_address(letter.order_id))
+            else:
+                Tag("span", letter.trace_id, "soft clip-id", title="its trace ID: which order it is cannot be read")
         with Tag("td", classes="tight roomy"):
             chip(words(letter.reason))
         Tag("td", letter.error_message, "clip", title=letter.error_message)

@@ -35,6 +35,7 @@ _KEYS = (
     ("?", "these keys"),
 )
 _WORD_FOR = 20.0
+_LOOK_EVERY = 2.0
 _FOLDER = Path(__file__).parent
 
 
@@ -67,6 +68,10 @@ class Shell:
             if desk.visitor.way is Way.SESSION:
                 with Tag("form", method="post", action="/sign-out"):
                     Tag("button", "Sign out", "btn plain", type="submit")
+        if here != "/":  # the overview says it, and more
+            with top:
+                self._alarm = Tag("p", classes="alarm", role="status", hidden=True)
+            ui.timer(_LOOK_EVERY, self._look, immediate=False)  # later than a page that is quickly built
         ui.skip_link("Skip to the page", target=context.client.content)
         _key_list()
         self._word = Tag("div", classes="word", role="status", hidden=True)
@@ -106,6 +111,12 @@ class Shell:
             button("✕", self.hush, aria_label="Close")
         self._word.look("word is-bad" if is_bad else "word").put(hidden=None, role="alert" if is_bad else "status")
         self._hush.activate()
+
+    def _look(self) -> None:
+        """Say on every page when a server is away, and notice when the sign-in has ended."""
+        with self.told():
+            away = self.desk.system.live().overview.unreachable
+            self._alarm.say(" ".join(_sentence(why) for why in away.values())).put(hidden=not away)
 
     def hush(self) -> None:
         """Take the last word away."""
