@@ -90,7 +90,7 @@ async def test_a_page_open_for_long_does_not_grow(house: House, visit: Visit) ->
     await expect(page.get_by_role("region", name="Workers").get_by_role("row")).to_have_count(2)
     await page.wait_for_timeout(1500)
     before, elements = await heap(page), await page.evaluate("document.querySelectorAll('*').length")
-    await page.wait_for_timeout(5000)
+    await page.wait_for_timeout(3000)
     assert await heap(page) < before + 2 * 1024 * 1024
     assert await page.evaluate("document.querySelectorAll('*').length") == elements
 

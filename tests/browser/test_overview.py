@@ -20,8 +20,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def house(open_house: OpenHouse) -> AsyncIterator[House]:
-    slow = {"LOGISTICS_MAX_ATTEMPTS": "50", "LOGISTICS_BREAKER_RECOVERY_TIMEOUT": "4s"}
-    async with open_house(**slow) as opened:
+    settings = {
+        "LOGISTICS_MAX_ATTEMPTS": "50",
+        "LOGISTICS_BREAKER_RECOVERY_TIMEOUT": "4s",
+        "LOGISTICS_STORE_TIMEOUT": "2s",
+    }
+    async with open_house(**settings) as opened:
         yield opened
 
 
@@ -105,6 +109,15 @@ async def test_a_store_that_goes_away_leaves_what_was_last_known_and_other_pages
     await expect(wrong(page)).to_contain_text("All is well.", timeout=40_000)
     await letters.get_by_role("button", name="Try again").click()
     await expect(letters.get_by_role("heading", name="Dead letters")).to_be_visible()
+
+
+async def test_how_the_numbers_went_is_drawn_over_the_hour_and_the_day(house: House, visit: Visit) -> None:
+    page = await (await visit(house)).open("/")
+    for span in ("Last hour", "Last 24 hours"):
+        await expect(page.get_by_role("button", name=span)).to_be_visible()
+        line = page.get_by_role("img", name="Dead letters open: how it went").locator("path").last
+        await expect(line).to_have_attribute("d", re.compile("^M"), timeout=30_000)
+        await page.get_by_role("button", name=span).click()
 
 
 async def test_however_many_look_the_broker_is_asked_by_one(house: House, visit: Visit) -> None:

@@ -75,7 +75,7 @@ async def axe_complaints(page: Page) -> list[str]:
     """Return what axe finds on a page, best practices included."""
     if not await page.evaluate("typeof window.axe === 'object'"):
         await page.evaluate(AXE_SCRIPT)
-    result = await page.evaluate("axe.run()")
+    result = await page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return [
         f"{found['id']} ({found['impact']}): {node['html'][:120]} {node['failureSummary'][:160]}"
         for found in result["violations"]
