@@ -8,6 +8,7 @@ from playwright.async_api import Page, expect
 
 from tests.browser.conftest import House, OpenHouse
 from tests.support.browser import PHONE, Visit, axe_complaints
+from tests.support.console import caller
 from tests.support.letters import a_letter
 from tests.support.system import eventually
 
@@ -63,6 +64,20 @@ async def test_axe_finds_nothing_on_a_question_and_on_what_was_said(house: House
     await page.keyboard.press("Escape")
     await expect(page.get_by_role("dialog")).to_have_count(0)
     assert {letter["state"] for letter in house.system.letters(trace_id="kind")} == {"open"}, "Escape is a no"
+
+
+async def test_an_address_that_there_is_not_is_a_page_for_people_and_a_problem_for_programs(
+    house: House, visit: Visit
+) -> None:
+    page = await (await visit(house)).context.new_page()
+    await page.goto(f"{house.url}/no-such-page")
+    await expect(page.get_by_text("The console has no such page")).to_be_visible()
+    await expect(page.get_by_role("navigation").get_by_role("link", name="Dead letters")).to_be_visible()
+    assert await axe_complaints(page) == []
+    async with caller(house.url) as program:
+        answer = await program.get("/api/nothing")
+    assert answer.status_code == 404
+    assert answer.json()["detail"].endswith("/api/docs lists what there is")
 
 
 async def test_the_theme_is_turned_by_a_key_and_remembered(house: House, visit: Visit) -> None:

@@ -3,10 +3,21 @@
 from fastapi import FastAPI
 from nicegui import ui
 
-from infra.console.pages import audit, letter, letter_edit, letters, orders, overview, replay, replays, workers
+from infra.console.pages import (
+    audit,
+    letter,
+    letter_edit,
+    letters,
+    nothing_here,
+    orders,
+    overview,
+    replay,
+    replays,
+    workers,
+)
 from infra.console.pages.shell import add_look
 
-PAGES = (overview, orders, letters, letter, letter_edit, replays, replay, workers, audit)
+PAGES = (overview, orders, letters, letter, letter_edit, replays, replay, workers, audit, nothing_here)
 """The modules whose pages are served: importing one registers its pages."""
 
 _RECONNECT_WITHIN = 30.0
