@@ -9,9 +9,10 @@ from fastapi import FastAPI
 from infra.console import metrics, probes, sign_in_page
 from infra.console.access.access import Access
 from infra.console.access.gate import Gate
-from infra.console.api import docs_page, letter_actions, letters, orders, replays, session, system, workers
+from infra.console.api import docs_page
 from infra.console.api.nothing_there import nothing_there
-from infra.console.api.openapi import add_openapi
+from infra.console.api.openapi import TITLE, add_openapi
+from infra.console.api.routers import ROUTERS
 from infra.console.desk.part import House
 from infra.console.problems import add_problem_handlers
 from worker.feed import open_feed
@@ -32,7 +33,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
 def console_app(house: House, access: Access) -> FastAPI:
     """Return the application, to be served `behind_gate`."""
     app = FastAPI(
-        title="logistics console",
+        title=TITLE,
         version=version("logistics"),
         openapi_url="/api/openapi.json",
         docs_url=None,  # its pages load scripts from elsewhere: api/docs_page.py is ours
@@ -41,21 +42,8 @@ def console_app(house: House, access: Access) -> FastAPI:
     )
     app.state.house = house
     app.state.access = access
-    parts = (
-        session,
-        system,
-        workers,
-        orders,
-        letters,
-        letter_actions,
-        replays,
-        docs_page,
-        sign_in_page,
-        probes,
-        metrics,
-    )
-    for part in parts:
-        app.include_router(part.router)
+    for router in (*ROUTERS, docs_page.router, sign_in_page.router, probes.router, metrics.router):
+        app.include_router(router)
     app.mount("/api", nothing_there)
     add_problem_handlers(app)
     add_openapi(app, cookie=access.cookie)

@@ -159,6 +159,20 @@ async def test_of_two_people_who_edit_the_same_letter_at_once_one_sends_and_the_
     assert (stored["version"], json.loads(stored["body"])["destination"] in {"Oslo", "Bergen"}) == (1, True)
 
 
+async def test_while_the_broker_is_away_an_edit_is_refused_and_the_letter_stays_as_it_is(
+    mongo: Mongo, tmp_path: Path
+) -> None:
+    nowhere = Broker("amqp://127.0.0.1:1/", "", "")
+    async with an_office(nowhere, mongo, tmp_path) as office:
+        letter = a_letter(body=b'{"order_id": "A-1", "destination": "Olso"}', order_id="A-1")
+        office.put(letter)
+        edit: dict[str, Any] = {"revision": 0, "fields": {"destination": "Oslo"}, "why": "typo"}
+        refused = await office.post(f"/api/dead-letters/{letter.id}/edit", **edit)
+        assert (refused.status_code, "RabbitMQ" in refused.json()["detail"]) == (503, True)
+        assert office.db.dead_letters.find_one({"_id": letter.id})["version"] == 0
+        assert state_of(office, letter) == "open"
+
+
 async def test_workers_are_held_back_by_an_admin_and_everybody_sees_who_did_it(office: Office) -> None:
     held = await office.done("/api/workers/pause", Role.ADMIN, why="supplier migration")
     assert held == {"revision": 1, "done": [], "not_answered": []}

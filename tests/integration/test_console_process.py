@@ -19,7 +19,7 @@ from tests.support.console import PASSWORD, ConsoleProcess, caller, running_cons
 from tests.support.console_office import put_letters
 from tests.support.letters import a_letter
 from tests.support.proxy import proxy_to_store
-from tests.support.system import eventually
+from tests.support.system import PROJECT, eventually
 
 NOWHERE = {"LOGISTICS_AMQP_URL": "amqp://127.0.0.1:1/", "LOGISTICS_MONGODB_URI": "mongodb://127.0.0.1:1/"}
 SOCKET = "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
@@ -43,6 +43,17 @@ async def test_what_is_wrong_with_its_start_is_one_line(tmp_path: Path) -> None:
 
         for says, ran in zip(wrong, await asyncio.gather(*map(start, wrong.values())), strict=True):
             assert (ran.code, ran.out, says in ran.err, len(ran.err.splitlines())) == (2, "", True, 1), ran
+
+
+async def test_without_its_packages_it_says_what_to_install_and_its_help_is_there_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "fastapi.py").write_text("raise ModuleNotFoundError('there is none', name='fastapi')")
+    without = {**NOWHERE, "PYTHONPATH": f"{tmp_path}:{PROJECT}"}
+    ran = await run(without, "console")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == (
+        "logistics: the console's packages are not installed (fastapi is missing): pip install 'logistics[console]'\n"
+    )
+    assert (await run(without, "console", "--help")).code == 0
 
 
 async def test_users_are_added_from_a_pipe_and_a_token_is_printed_once(tmp_path: Path) -> None:

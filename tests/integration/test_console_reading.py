@@ -133,6 +133,11 @@ async def test_the_overview_says_what_is_wrong(office: Office) -> None:
     assert any("1 dead letter open" in problem for problem in overview["problems"])
 
 
+async def test_the_document_of_the_api_is_to_be_had_without_a_console(office: Office) -> None:
+    printed = await run({}, "schema", "--openapi")
+    assert printed.document == await office.document("/api/openapi.json")
+
+
 async def test_the_page_about_the_api_needs_nothing_from_anywhere_else(office: Office) -> None:
     page = await office.get("/api/docs")
     assert "GET /api/dead-letters/{letter_id}" in page.text

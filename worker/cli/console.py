@@ -1,17 +1,15 @@
 """`logistics console`."""
 
 import asyncio
-import importlib
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
 from infra.telemetry.logs import setup_logging
+from worker.cli.console_packages import imported
 from worker.cli.dead_letter_store import operator_name
-from worker.domain.errors import ConfigurationError
 from worker.settings import Settings, load_settings
 
 
@@ -64,7 +62,7 @@ def add_user(*, name: str, role: str, by_token: bool, by_proxy: bool, file: Path
     """
     if by_token and by_proxy:
         raise click.UsageError("--token and --proxy exclude each other")
-    users, passwords = _imported("infra.console.access.users"), _imported("infra.console.access.passwords")
+    users, passwords = imported("infra.console.access.users"), imported("infra.console.access.passwords")
     path = file or Path(load_settings().console_users_file or "")
     if path == Path():
         raise click.UsageError("say which file: --file, or LOGISTICS_CONSOLE_USERS_FILE")
@@ -98,19 +96,9 @@ def _password(min_length: int) -> str:
 
 
 def _serve(settings: Settings) -> None:
-    server = _imported("infra.console.server")
+    server = imported("infra.console.server")
     write_last_lines = setup_logging(settings.log_level)
     try:
         asyncio.run(server.serve(settings, operator=operator_name(settings)))
     finally:
         write_last_lines()
-
-
-def _imported(module: str) -> Any:
-    """Return a module of the console. Raises ConfigurationError where its packages are not installed."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"the console's packages are not installed ({error.name} is missing): pip install 'logistics[console]'"
-        ) from None
