@@ -122,10 +122,10 @@ def _messages() -> dict[str, Any]:
     return {
         name: {"name": name, "title": title, "contentType": "application/json", "headers": headers, "payload": payload}
         for name, title, headers, payload in (
-            ("order", "An order, as it is published", published_headers(), order),
+            ("order", "An order, as it is published", published_headers(is_notice=False), order),
             ("replayedOrder", "An order that goes out again", replayed_headers(), order),
             ("returnedOrder", "An order that comes back", returned_headers(is_notice=False), order),
-            ("deliveryNotice", "A delivery notice, as it is published", published_headers(), notice),
+            ("deliveryNotice", "A delivery notice, as it is published", published_headers(is_notice=True), notice),
             ("replayedNotice", "A delivery notice that goes out again", replayed_headers(), notice),
             ("returnedNotice", "A delivery notice that comes back", returned_headers(is_notice=True), notice),
             ("deadLetter", "A message that was given up", dead_letter_headers(), anything),

@@ -84,10 +84,11 @@ class OverviewFeed:
     async def keep_looking(self) -> None:
         """Make a picture every second until cancelled."""
         clock = asyncio.get_running_loop().time
+        next_at = clock()
         while True:
-            next_at = clock() + _EVERY
-            await self.look()
+            next_at = max(next_at + _EVERY, clock())
             await asyncio.sleep(next_at - clock())
+            await self.look()
 
     async def stop(self) -> None:
         """Ask no server further."""

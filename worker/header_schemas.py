@@ -26,6 +26,10 @@ HEADERS: dict[str, dict[str, Any]] = {
         "description": "W3C trace context; kept and continued.",
     },
     "tracestate": {"type": "string", "maxLength": 512, "description": "W3C trace context; kept as it is."},
+    "published_at": {
+        **_MILLISECONDS,
+        "description": "When the order was published; ms since 1970. The timestamp property has whole seconds only.",
+    },
     PREVIOUS_SPAN: {
         "type": "string",
         "pattern": _TRACEPARENT,
@@ -58,7 +62,7 @@ HEADERS: dict[str, dict[str, Any]] = {
     "origin_routing_key": {**_TEXT, "description": "Where it was published first: the routing key."},
     "origin_message_id": {**_TEXT, "description": "The message id it was published with first."},
 }
-"""Every header of ours, by name. AMQP integers, never floats."""
+"""Every header we read or write, by name. AMQP integers, never floats."""
 
 _TRACE = ("trace_id", "traceparent", "tracestate")
 _ORIGIN = ("origin_exchange", "origin_routing_key", "origin_message_id")
@@ -68,9 +72,9 @@ _TIMES = ("first_failed_at", "not_before", "wait_left")
 _REPLAY = ("dead_letter_id", "replay_id")
 
 
-def published_headers() -> dict[str, Any]:
+def published_headers(*, is_notice: bool) -> dict[str, Any]:
     """Return the headers a publisher may set, none of which is needed."""
-    return _headers(_TRACE)
+    return _headers(_TRACE if is_notice else (*_TRACE, "published_at"))
 
 
 def replayed_headers() -> dict[str, Any]:

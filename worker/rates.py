@@ -1,5 +1,6 @@
 """Orders per second and times from publish to shipped, from what the workers report. Pure."""
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from worker.overview_picture import Looks
 
 _WINDOW = 10.0
 _TIMES_WINDOW = 60.0
+_HELD_WINDOW = 30.0
 _SILENT_AFTER = 5.0
 _SHORTEST_SPAN = 1.0
 
@@ -48,12 +50,17 @@ class _Mark:
 
 @dataclass(frozen=True, slots=True)
 class _Stretch:
-    """What happened at one worker between two of its marks."""
+    """What happened at one worker between two moments, by our clock."""
 
-    seconds: float
+    start: float
+    end: float
     counts: Counts
     in_flight: int
     """How many more it has in flight."""
+
+    @property
+    def seconds(self) -> float:
+        return self.end - self.start
 
 
 class Meter:
@@ -67,7 +74,7 @@ class Meter:
     def note_queues(self, looks: Looks, *, now: datetime) -> None:
         """Note how many orders the queues hold."""
         self._held.append((now.timestamp(), orders_held(looks)))
-        _forget(self._held, before=now.timestamp() - _WINDOW, at=lambda seen: seen[0])
+        _forget(self._held, before=now.timestamp() - _HELD_WINDOW, at=lambda seen: seen[0])
 
     def note_reports(self, reports: Sequence[Mapping[str, Any]], *, now: datetime) -> None:
         """Note what the workers have reported."""
@@ -104,11 +111,23 @@ class Meter:
         return None if self._since is None or (found and not known) else known
 
     def _published(self, stretches: Sequence[_Stretch]) -> float | None:
-        if not self._held or (seconds := self._held[-1][0] - self._held[0][0]) < _SHORTEST_SPAN:
-            return None
-        grown = (self._held[-1][1] - self._held[0][1]) / seconds
+        """Work out what was published: what left, and how much more is held, both in the same stretch of time."""
         moved = _per_second(stretches, lambda stretch: stretch.counts.left + stretch.in_flight)
-        return max(grown + moved, 0.0)  # the parts are seen up to 2 s apart
+        newest = self._held[-1][0] if self._held else 0.0
+        start = sum(stretch.start for stretch in stretches) / len(stretches) if stretches else newest - _WINDOW
+        end = sum(stretch.end for stretch in stretches) / len(stretches) if stretches else newest
+        grown = self._grown(start, end)
+        return None if grown is None else max(grown + moved, 0.0)
+
+    def _grown(self, start: float, end: float) -> float | None:
+        """Return how much more the queues held at the end than at the start, per second; None: too little is known."""
+        if not self._held:
+            return None
+        first, last = self._held[0][0], self._held[-1][0]
+        start, end = max(start, first), min(end, last)
+        if end - start < _SHORTEST_SPAN:
+            return None
+        return (_between(self._held, end) - _between(self._held, start)) / (end - start)
 
 
 class _Track:
@@ -144,7 +163,7 @@ class _Track:
         if end - oldest.at < _SHORTEST_SPAN:
             return None
         counts = newest.counts.since(oldest.counts)
-        return _Stretch(end - oldest.at, counts, newest.in_flight - oldest.in_flight)
+        return _Stretch(oldest.at + self._lag, end + self._lag, counts, newest.in_flight - oldest.in_flight)
 
 
 def _per_second(stretches: Sequence[_Stretch], number: Callable[[_Stretch], int]) -> float:
@@ -155,6 +174,13 @@ def orders_held(looks: Looks) -> int:
     """Return how many orders wait, for a worker or for another try."""
     delayed = f"{RETRY_EXCHANGE}."
     return sum(look.ready for name, look in looks.items() if look and (name == WORK_QUEUE or name.startswith(delayed)))
+
+
+def _between(held: Sequence[tuple[float, int]], at: float) -> float:
+    """Return how much was held at a time, a straight line drawn from one look to the next."""
+    number = min(bisect_left(held, at, key=lambda seen: seen[0]), len(held) - 1)
+    (before, less), (after, more) = held[max(number - 1, 0)], held[number]
+    return more if after <= before else less + (more - less) * min(max((at - before) / (after - before), 0.0), 1.0)
 
 
 def _forget(seen: deque[T], *, before: float, at: Callable[[T], float]) -> None:

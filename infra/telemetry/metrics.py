@@ -1,7 +1,7 @@
 """The worker's metrics, in Prometheus format."""
 
+import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 
 from prometheus_client import (
     CollectorRegistry,
@@ -15,6 +15,7 @@ from prometheus_client import (
 
 from infra.telemetry.families import Families, build_info
 from infra.telemetry.worker_state import StateCollector, WorkerState
+from worker.domain.counts import published_at
 from worker.domain.delivery import Delivery
 from worker.domain.errors import CircuitBreakerOpenException, EarlyNoticeError, StoreUnavailableError
 from worker.domain.outcome import Ack, DeadLetter, DeadLetterReason, Defer, Outcome, Retry
@@ -73,7 +74,7 @@ class WorkerMetrics:
         )
         self._to_shipped = self._histogram(
             "logistics_publish_to_shipped_seconds",
-            "From publishing an order, to the second, to its shipment; of a replayed one: from the replay.",
+            "From publishing an order to its shipment; of a replayed one: from the replay.",
             buckets=_SHIPPED_BUCKETS,
         )
         self._live = self._gauge("logistics_live", "1 when this check of /livez is fine.", "check")
@@ -102,9 +103,8 @@ class WorkerMetrics:
                 self._deferrals.labels(queue, _cause(outcome.error)).inc()
             if isinstance(outcome, DeadLetter) or outcome in _DONE:
                 self._attempts.labels(queue, kind).observe(_tries(delivery, outcome))
-            if outcome == _SHIPPED and delivery.published_at is not None:
-                waited = (datetime.now(UTC) - delivery.published_at).total_seconds()
-                self._to_shipped.observe(max(waited, 0.0))
+            if outcome == _SHIPPED and (published := published_at(delivery)) is not None:
+                self._to_shipped.observe(max(time.time() - published / 1000, 0.0))
 
         return settled
 

@@ -115,6 +115,17 @@ def test_a_backlog_that_is_shipped_is_not_published_again() -> None:
     assert rates.shipped == pytest.approx(50)
 
 
+@pytest.mark.parametrize("seconds", range(24, 45))
+def test_nothing_is_published_while_a_backlog_begins_to_be_shipped_and_ends(seconds: int) -> None:
+    def shipped(t: float) -> int:
+        return min(max(int(100 * (t - 25)), 0), 1200)
+
+    rates = watched(
+        lambda t: [a_report(seen=t, shipped=shipped(t))], seconds=seconds, held=lambda second: 1200 - shipped(second)
+    )
+    assert rates.published == pytest.approx(0, abs=0.01)
+
+
 def test_what_workers_take_in_hand_has_been_published_and_what_goes_round_has_not() -> None:
     rates = watched(lambda t: [a_report(seen=t, in_flight=int(4 * t), retried=int(9 * t))], seconds=20)
     assert rates.published == pytest.approx(4)

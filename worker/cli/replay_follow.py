@@ -1,7 +1,6 @@
 """Watching a replay job: a bar on a terminal, a line now and then in a pipe."""
 
 import asyncio
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ import click
 from rich.console import Console
 from rich.live import Live
 
+from worker.cli.interrupt import interruptible
 from worker.cli.output import plain
 from worker.cli.replay_picture import in_one_line, picture
 from worker.domain.errors import StoreUnavailableError
@@ -28,7 +28,7 @@ async def follow_job(jobs: ReplayJobs, job_id: str, *, seconds: float | None) ->
     """
     over = None if seconds is None else time.monotonic() + seconds
     progress = await jobs.progress(job_id)
-    with _interruptible() as interrupted, _shown() as show:
+    with interruptible() as interrupted, _shown() as show:
         while True:
             show(progress)
             out_of_time = over is not None and time.monotonic() >= over
@@ -79,19 +79,3 @@ class _Picture:
 
 
 _Show = _Lines | _Picture
-
-
-@contextmanager
-def _interruptible() -> Iterator[asyncio.Event]:
-    """Yield an event that the first Ctrl-C sets; a second one ends the program."""
-    loop, interrupted = asyncio.get_running_loop(), asyncio.Event()
-
-    def interrupt() -> None:
-        interrupted.set()
-        loop.remove_signal_handler(signal.SIGINT)
-
-    loop.add_signal_handler(signal.SIGINT, interrupt)
-    try:
-        yield interrupted
-    finally:
-        loop.remove_signal_handler(signal.SIGINT)

@@ -9,6 +9,7 @@ from rich.console import Console
 from infra.telemetry.logs import setup_logging
 from worker.cli.output import print_json
 from worker.cli.status_view import show
+from worker.cli.status_watch import watch
 from worker.overview import open_overview
 from worker.overview_documents import overview_document
 from worker.overview_picture import Overview
@@ -16,8 +17,9 @@ from worker.settings import Settings, load_settings
 
 
 @click.command("status")
+@click.option("--watch", "is_live", is_flag=True, help="Keep looking, every second, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output, nothing else there.")
-def status(*, as_json: bool) -> None:
+def status(*, is_live: bool, as_json: bool) -> None:
     """Show queues, workers, circuit breakers, shipments and dead letters at one look.
 
     What is wrong stands on top, in words. A worker reports every 2 s; one not heard of for 15 s is shown as lost, and
@@ -27,17 +29,25 @@ def status(*, as_json: bool) -> None:
 
     If RabbitMQ or MongoDB cannot be reached the rest is shown all the same.
 
-    Exit codes: 0 everything could be asked (whatever it says), 1 RabbitMQ or MongoDB cannot be reached, 2 wrong use.
+    With --watch the figures have the line of their last hour beside them, where nobody looked a gap; what cannot be
+    asked is shown as it was last known. In a pipe each look is a line; with --json, a JSON document.
+
+    Exit codes: 0 everything could be asked (whatever it says), or --watch was ended with Ctrl-C; 1 RabbitMQ or MongoDB
+    cannot be reached, 2 wrong use.
 
     \b
     Examples:
       logistics status
-      watch --color -n 2 logistics status
+      logistics status --watch
       logistics status --json | jq .problems
+      logistics status --watch --json | jq --unbuffered .rates.shipped
       logistics status --json | jq '.queues[] | select(.name == "orders.work").ready'
     """
     settings = load_settings()
     setup_logging("ERROR")
+    if is_live:
+        asyncio.run(watch(settings, as_json=as_json))
+        return
     overview = asyncio.run(_take(settings))
     if as_json:
         print_json(overview_document(overview))

@@ -17,12 +17,8 @@ _LOST_SHOWN = 3
 
 def show(overview: Overview, console: Console) -> None:
     """Print what is wrong, then everything."""
-    wrong = problems(overview)
-    for sentence in wrong:
-        _print(console, Text.assemble(("! ", "bold red"), (plain(sentence), "red")))
-    if not wrong:
-        _print(console, Text("All is well.", style="green"))
-    for part in (_queues(overview), _delayed(overview), _workers(overview), _totals(overview)):
+    _print(console, verdict(problems(overview)))
+    for part in (queues(overview), _delayed(overview), workers(overview), totals(overview)):
         console.print()
         _print(console, part)
 
@@ -31,8 +27,17 @@ def _print(console: Console, part: RenderableType) -> None:
     console.print(part, highlight=False, soft_wrap=False)
 
 
-def _queues(overview: Overview) -> RenderableType:
-    table = _table("Queue", "ready", "unacknowledged", "consumers")
+def verdict(wrong: Sequence[str]) -> Text:
+    """Return what is wrong, a line each, or that nothing is."""
+    if not wrong:
+        return Text("All is well.", style="green")
+    return Text("\n").join(Text.assemble(("! ", "bold red"), (plain(sentence), "red")) for sentence in wrong)
+
+
+def queues(overview: Overview, *, is_narrow: bool = False) -> RenderableType:
+    """Return the queues that workers consume. `is_narrow`: on a terminal of some 40 columns."""
+    titles = ("ready", "unacked", "used by") if is_narrow else ("ready", "unacknowledged", "consumers")
+    table = _table("Queue", *titles)
     for queue in overview.queues:
         unknown = "missing" if queue.exists is False else "?"
         figures = (queue.ready, queue.unacknowledged, queue.consumers)
@@ -49,7 +54,8 @@ def _delayed(overview: Overview) -> RenderableType:
     return table
 
 
-def _workers(overview: Overview) -> RenderableType:
+def workers(overview: Overview) -> RenderableType:
+    """Return the workers, or why none is shown."""
     if overview.workers is None:
         return _unknown("Workers", STORE)
     if not overview.workers:
@@ -104,7 +110,8 @@ def _circuit(worker: WorkerView) -> Text:
     return Text(plain(circuit_in_words(worker)), style="" if worker.circuit == "closed" else "yellow")
 
 
-def _totals(overview: Overview) -> RenderableType:
+def totals(overview: Overview) -> RenderableType:
+    """Return how many shipments and dead letters there are, and the replay job."""
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
