@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
+from infra.console.access.roles import Role
 from infra.console.access.users import new_user, put_user
+from infra.mongodb.audit_log import MongoAuditLog
 from tests.support.console import PASSWORD, Callers, cheap_hash, console_here, write_users
 
 NOWHERE = {"LOGISTICS_AMQP_URL": "amqp://127.0.0.1:1/", "LOGISTICS_MONGODB_URI": "mongodb://127.0.0.1:1/"}
@@ -240,6 +243,24 @@ async def test_every_answer_tells_the_browser_what_not_to_allow(public: Callers)
         assert told["cache-control"] == "no-store"
         assert told["strict-transport-security"].startswith("max-age=")
         assert "server" not in told
+
+
+async def test_a_fault_of_ours_is_told_without_what_it_was_and_the_log_has_it(
+    public: Callers, users: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("an inner secret")
+
+    monkeypatch.setattr(MongoAuditLog, "entries", fails)
+    tokens = write_users(users)
+    answering = replace(public, transport=httpx.ASGITransport(public.transport.app, raise_app_exceptions=False))
+    async with answering.caller(tokens[Role.ADMIN]) as http:
+        failed = await http.get("/api/audit")
+    assert (failed.status_code, failed.headers["content-type"]) == (500, "application/problem+json")
+    assert "an inner secret" not in failed.text
+    assert failed.headers["x-content-type-options"] == "nosniff"
+    assert "console.failed" in caplog.text
+    assert "an inner secret" in caplog.text
 
 
 async def test_a_request_that_is_too_large_is_refused_before_it_is_read(console: Callers, users: Path) -> None:

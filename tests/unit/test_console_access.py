@@ -64,7 +64,8 @@ def test_on_any_other_address_it_starts_only_with_sign_in_and_says_what_to_do(ad
 def test_a_public_address_in_front_of_loopback_asks_for_sign_in_too() -> None:
     with pytest.raises(ConfigurationError, match="would ask nobody"):
         access(PUBLIC_URL="https://console.example")
-    assert person(access(PUBLIC_URL="http://localhost:9000")) == Person("olga", Role.ADMIN)
+    for own in ("http://localhost:9000", "http://[::1]", "http://127.0.0.1"):
+        assert person(access(PUBLIC_URL=own)) == Person("olga", Role.ADMIN)
 
 
 def test_on_any_other_address_it_has_to_know_its_own_name(users: Path) -> None:
@@ -213,6 +214,8 @@ def test_a_proxy_s_word_does_not_last_for_ever_on_a_page_that_stays_open() -> No
         ({"USER_HEADER": "X-User"}, "believed from a trusted proxy alone"),
         ({"ROLE_HEADER": "X-Role"}, "goes with LOGISTICS_CONSOLE_USER_HEADER"),
         ({"TRUSTED_PROXIES": "anybody"}, "write addresses and networks"),
+        ({"KEY_FILE": "key.pem"}, "goes with LOGISTICS_CONSOLE_CERT_FILE"),
+        ({"CERT_FILE": "cert.pem", "PUBLIC_URL": "http://localhost:8443"}, "begins with https://"),
     ],
 )
 def test_settings_that_do_not_go_together_stop_the_start(settings: dict[str, str], says: str) -> None:

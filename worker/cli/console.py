@@ -62,16 +62,23 @@ def add_user(*, name: str, role: str, by_token: bool, by_proxy: bool, file: Path
     """
     if by_token and by_proxy:
         raise click.UsageError("--token and --proxy exclude each other")
-    users, passwords = imported("infra.console.access.users"), imported("infra.console.access.passwords")
     path = file or Path(load_settings().console_users_file or "")
     if path == Path():
         raise click.UsageError("say which file: --file, or LOGISTICS_CONSOLE_USERS_FILE")
-    token = None
-    if by_token:
-        token = passwords.new_token()
+    passwords = imported("infra.console.access.passwords")
+    token = passwords.new_token() if by_token else None
+    if token is not None:
         kept = passwords.hash_token(token)
     else:
         kept = passwords.BY_PROXY if by_proxy else passwords.hash_password(_password(passwords.MIN_LENGTH))
+    _put(path, name, role, kept)
+    if token is not None:
+        click.echo(token, err=path == Path("-"))
+
+
+def _put(path: Path, name: str, role: str, kept: str) -> None:
+    """Write the user's line into the file, or print it."""
+    users = imported("infra.console.access.users")
     try:
         if path == Path("-"):
             click.echo(users.new_user(name, role, kept).line)
@@ -80,8 +87,6 @@ def add_user(*, name: str, role: str, by_token: bool, by_proxy: bool, file: Path
             click.echo(f"{name} is {role} in {path}", err=True)
     except (OSError, ValueError) as error:
         raise click.ClickException(f"{path}: {error}") from None
-    if token is not None:
-        click.echo(token, err=path == Path("-"))
 
 
 def _password(min_length: int) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from infra.console.access.doors import Doors
 from infra.console.access.proxies import Proxies
@@ -35,7 +36,8 @@ def access_of(settings: Settings, *, operator: str) -> Access:
     Raises ConfigurationError when the console could be reached from elsewhere and would ask nobody, and for a users
     file that is wrong.
     """
-    _check(settings)
+    _check_pairs(settings)
+    _check_reach(settings)
     is_https = (settings.console_public_url or "").startswith("https:") or settings.console_cert_file is not None
     cookie = "__Host-logistics" if is_https else "logistics"  # the prefix: no other host and no plain page may set it
     users = None if settings.console_users_file is None else UsersFile(Path(settings.console_users_file))
@@ -63,10 +65,8 @@ def _asks(settings: Settings) -> bool:
     return settings.console_users_file is not None or settings.console_user_header is not None
 
 
-def _check(settings: Settings) -> None:
-    """Refuse what would let everybody in, and what does not go together."""
-    host = settings.console_addr.rpartition(":")[0]
-    public = settings.console_public_url
+def _check_pairs(settings: Settings) -> None:
+    """Refuse settings that do not go together."""
     if settings.console_user_header is not None and not settings.console_trusted_proxies:
         raise ConfigurationError(
             "LOGISTICS_CONSOLE_USER_HEADER is believed from a trusted proxy alone: name its address in "
@@ -74,14 +74,25 @@ def _check(settings: Settings) -> None:
         )
     if settings.console_role_header is not None and settings.console_user_header is None:
         raise ConfigurationError("LOGISTICS_CONSOLE_ROLE_HEADER goes with LOGISTICS_CONSOLE_USER_HEADER: set that, too")
-    reached = settings.console_addr if not is_loopback(host) else public
-    if not _asks(settings) and reached is not None and not _is_here(reached):
+    if settings.console_key_file is not None and settings.console_cert_file is None:
+        raise ConfigurationError("LOGISTICS_CONSOLE_KEY_FILE goes with LOGISTICS_CONSOLE_CERT_FILE: set that, too")
+    if settings.console_cert_file is not None and (settings.console_public_url or "").startswith("http:"):
+        raise ConfigurationError(
+            "with LOGISTICS_CONSOLE_CERT_FILE the console speaks TLS: LOGISTICS_CONSOLE_PUBLIC_URL begins with https://"
+        )
+
+
+def _check_reach(settings: Settings) -> None:
+    """Refuse what would let everybody in."""
+    address, public = settings.console_addr, settings.console_public_url
+    reached = next((where for where in (address, public) if where is not None and not _is_here(where)), None)
+    if reached is not None and not _asks(settings):
         raise ConfigurationError(
             f"the console would ask nobody who they are at {reached}: set LOGISTICS_CONSOLE_USERS_FILE "
             "('logistics console add-user NAME --role admin --file users' makes one), or for a proxy that signs people "
             "in LOGISTICS_CONSOLE_USER_HEADER; or let it listen on 127.0.0.1 alone"
         )
-    if not is_loopback(host) and public is None:
+    if reached is not None and public is None:
         raise ConfigurationError(
             "LOGISTICS_CONSOLE_PUBLIC_URL is not set: say how browsers reach the console (https://console.example); "
             "by that it tells its own pages from foreign ones"
@@ -90,4 +101,4 @@ def _check(settings: Settings) -> None:
 
 def _is_here(address: str) -> bool:
     """Whether an address, with or without a scheme, is this machine's own."""
-    return is_loopback(address.rpartition("://")[2].rpartition(":")[0] or address.rpartition("://")[2])
+    return is_loopback(urlsplit(address if "://" in address else f"//{address}").hostname or "")
