@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from worker.domain.controls import ControlAction, Wish, Wishes
+from worker.moment import moment
 from worker.overview_picture import WorkerView
 
 _NAMED = 3
@@ -49,7 +50,7 @@ def _sentence(wish: Wish, concerned: Sequence[WorkerView], workers: Sequence[Wor
     why = f": {wish.why}" if wish.why else ""
     end = f"'logistics workers {_END[wish.action]} {'--all' if wish.worker is None else 'NAME'}' ends it"
     whom = _whom(wish, [worker.name for worker in concerned], [worker.name for worker in workers])
-    return f"{_what(wish)} on {whom}{not_yet} by {wish.by} since {_time(wish.since, now)}{why}; {end}"
+    return f"{_what(wish)} on {whom}{not_yet} by {wish.by} since {moment(wish.since, now=now)}{why}; {end}"
 
 
 def _what(wish: Wish) -> str:
@@ -63,7 +64,3 @@ def _whom(wish: Wish, concerned: Sequence[str], workers: Sequence[str]) -> str:
         return listed_names(concerned)
     others = sorted(set(workers) - set(concerned))
     return f"all workers but {listed_names(others)}" if others else "all workers"
-
-
-def _time(time: datetime, now: datetime) -> str:
-    return f"{time:%H:%M} UTC" if time.date() == now.date() else f"{time:%Y-%m-%d %H:%M} UTC"

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from worker.background import end
 from worker.domain.log import StructuredLogger
-from worker.overview_words import moment
+from worker.moment import moment
 
 T = TypeVar("T")
 

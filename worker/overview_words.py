@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 from infra.rabbitmq.topology import RETRY_EXCHANGE, SHIPMENTS_RETRY_EXCHANGE, WORK_QUEUE, retry_queue
 from worker.control_words import held_back
@@ -76,11 +75,6 @@ def span(seconds: float) -> str:
         if number or not parts:
             parts.append(f"{number} {unit}")
     return " ".join(parts)
-
-
-def moment(at: datetime, *, now: datetime) -> str:
-    """Return a time as `12:03 UTC`, with its date where that is not today's."""
-    return f"{at:%H:%M} UTC" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def _missing_queues(overview: Overview) -> str | None:
