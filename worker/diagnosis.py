@@ -90,7 +90,10 @@ async def _check_topology(settings: Settings) -> list[Finding]:
     except NotPermittedError:  # as it should be for every user but a worker's: who may configure may delete
         differences, may_compare = await topology.missing(url), False
     if not differences and not may_compare:
-        text = f"all {len(topology.queues)} queues and their exchanges are there; this user may not see how they differ"
+        text = (
+            f"all {len(topology.queues)} queues and their exchanges are there, as far as this user may see; "
+            "it may not see how they differ"
+        )
         advice = "right for a user that publishes or operates; a worker's user needs what docs/security.md lists"
         return [Finding("topology", Verdict.NOTE, text, advice)]
     if not differences:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import ChannelClosed
+from aio_pika.exceptions import ChannelNotFoundEntity
 
 from infra.rabbitmq.connection import broker_errors, close_quietly, connect, is_open
 from infra.rabbitmq.topology import queue_of
@@ -31,7 +31,11 @@ class QueueDepths:
         self._connecting = asyncio.Lock()
 
     async def look(self, queues: Sequence[str]) -> dict[str, QueueLook | None]:
-        """Return a look at each queue, None for one that does not exist. Raises BrokerUnavailableError."""
+        """Return a look at each queue, None for one that does not exist.
+
+        Raises BrokerUnavailableError; NotPermittedError for a user without any permission for a queue, whom RabbitMQ
+        lets look before 4.3.
+        """
         async with self._connecting:
             connection = self._connection
             if not is_open(connection):
@@ -65,6 +69,6 @@ class QueueDepths:
                 try:
                     found = (await channel.declare_queue(queue, passive=True)).declaration_result
                     await channel.close()
-                except ChannelClosed:
+                except ChannelNotFoundEntity:
                     return None
         return QueueLook(ready=found.message_count or 0, consumers=found.consumer_count or 0)

@@ -9,7 +9,7 @@ from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from infra.rabbitmq.connection import broker_errors, connect
 from worker.domain.delivery_notice import NOTICE_EXCHANGE, NOTICE_KEY, NOTICE_QUEUE
-from worker.domain.errors import TopologyMismatchError
+from worker.domain.errors import NotPermittedError, TopologyMismatchError
 from worker.domain.retry import DEFAULT_DELAYS, Delay
 
 ORDERS_EXCHANGE = "orders"
@@ -134,7 +134,10 @@ class Topology:
         return await self._differences(url, looks=(_PASSIVE, _ACTIVE))
 
     async def missing(self, url: str) -> list[Difference]:
-        """Return what is missing at the broker: all that a user sees who has no permission to configure it."""
+        """Return what is missing at the broker, as far as a user sees it who may not configure it.
+
+        Since RabbitMQ 4.3 that is only what it has some permission for; before, everything.
+        """
         return await self._differences(url, looks=(_PASSIVE,))
 
     async def _differences(self, url: str, *, looks: Sequence[bool]) -> list[Difference]:
@@ -143,7 +146,12 @@ class Topology:
             differences = []
             things: list[Exchange | Queue] = [*self.exchanges, *self.queues]
             for thing in things:
-                problem = await _compare(connection, thing, looks)
+                try:
+                    problem = await _compare(connection, thing, looks)
+                except NotPermittedError:
+                    if _ACTIVE in looks:
+                        raise
+                    continue
                 if problem is not None:
                     differences.append(Difference(thing.name, problem))
             return differences

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -52,14 +53,14 @@ def follow_the_documentation(server: PrivateRabbitMQ, folder: Path) -> dict[str,
     passwords = {user: f"made-up-for-{user}" for user in re.findall(r"add_user (\S+)", commands)}
     for user, password in passwords.items():
         (folder / f"{user}.password").write_text(f"{password}\n")
-    program = folder / "rabbitmqctl"
-    program.write_text(f'#!/bin/sh\nexec {PROGRAMS}/rabbitmqctl --node private@localhost "$@"\n')
-    program.chmod(0o755)
-    environment = server._environment()
-    environment["PATH"] = f"{folder}:{environment['PATH']}"
-    subprocess.run(["sh", "-eu", "-c", commands], cwd=folder, env=environment, check=True, capture_output=True)
     place = f"127.0.0.1:{urlsplit(server.amqp_url).port}/logistics"
-    return {user: f"amqp://{user}:{password}@{place}" for user, password in passwords.items()}
+    urls = {user: f"amqp://{user}:{password}@{place}" for user, password in passwords.items()}
+    (folder / f"{WORKER}.url").write_text(f"{urls[WORKER]}\n")
+    environment = server._environment()  # which names the node, too
+    environment["PATH"] = f"{PROGRAMS}:{Path(sys.executable).parent}:{environment['PATH']}"
+    environment["PYTHONPATH"] = str(PROJECT)
+    subprocess.run(["sh", "-eu", "-c", commands], cwd=folder, env=environment, check=True, capture_output=True)
+    return urls
 
 
 @pytest.fixture
@@ -120,9 +121,10 @@ async def test_an_operator_s_user_looks_at_everything_and_sends_an_edited_letter
     assert doctor.code == 0, doctor
     (topology,) = [finding for finding in doctor.document["findings"] if finding["area"] == "topology"]
     assert topology["verdict"] == "note"
-    assert "are there; this user may not see how they differ" in topology["text"]
+    assert "are there, as far as this user may see; it may not see how they differ" in topology["text"]
     status = await run(operator, "status")
     assert status.code == 0, status
+    assert re.search(r"orders\.work +0 ", status.out), status
     (letter,) = system.letters()
     edit = ("dead-letters", "edit", letter["_id"], "--why", "moved", "--yes")
     elsewhere = await run(
