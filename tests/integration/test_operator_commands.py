@@ -85,7 +85,7 @@ async def test_status_of_a_healthy_system_says_so_and_shows_its_figures(system: 
     worker = await system.start_worker()
     await system.publish_order("o-1")
     await system.shipped("o-1")
-    await eventually(lambda: system.db.workers.count_documents({"connected": True}))
+    await eventually(lambda: system.db.workers.count_documents({"connected": True, "intake_limit": {"$gt": 0}}))
     ran = await run(system.environment(), "status", "--json")
     assert (ran.code, ran.err) == (0, "")
     document = ran.document
