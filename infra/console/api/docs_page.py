@@ -26,7 +26,7 @@ async def docs(request: Request) -> Response:
 def _body(document: dict[str, Any]) -> str:
     about = "".join(f"<p>{html.escape(part)}</p>" for part in document["info"]["description"].split("\n\n"))
     parts = [f"<h1>{html.escape(document['info']['title'])}</h1>{about}"]
-    parts.append('<p>For programs: <a href="/api/openapi.json">openapi.json</a></p>')
+    parts.append(f'<p>For programs: <a href="/api/openapi.json">openapi.json</a></p>{_problems(document)}')
     tag = None
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
@@ -44,8 +44,8 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
     rows = "".join(_parameter(parameter) for parameter in operation.get("parameters", []))
     table = f"<table><tr><th>parameter<th>in<th>what</tr>{rows}</table>" if rows else ""
     return (
-        f"<details><summary><code>{method.upper()} {html.escape(path)}</code> {html.escape(first)}"
-        f'<span class="role">{operation.get("x-role") or "everybody"}</span></summary>'
+        f'<details><summary><span class="role">{operation.get("x-role") or "everybody"}</span>'
+        f"<code>{method.upper()} {html.escape(path)}</code> {html.escape(first)}</summary>"
         f"<p>{html.escape(rest)}</p>{table}{_bodies(operation)}</details>"
     )
 
@@ -65,22 +65,47 @@ def _bodies(operation: dict[str, Any]) -> str:
     if "requestBody" in operation:
         lines.append(f"takes {_names(operation['requestBody'])}")
     lines += [
-        f"{status}: {html.escape(response['description'])} {_names(response)}"
+        f"answers {status} {_names(response)}"
         for status, response in sorted(operation["responses"].items())
+        if not _is_problem(status)
     ]
     return "<ul>" + "".join(f"<li>{line}</li>" for line in lines) + "</ul>"
 
 
+def _problems(document: dict[str, Any]) -> str:
+    """Return what every route answers when something is wrong."""
+    found = {
+        status: response["description"]
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        for status, response in operation["responses"].items()
+        if _is_problem(status)
+    }
+    rows = "".join(f"<tr><td>{status}<td>{html.escape(found[status])}</tr>" for status in sorted(found))
+    return f"<details><summary>Errors</summary><table>{rows}</table></details>"
+
+
+def _is_problem(status: str) -> bool:
+    return status >= "400"
+
+
 def _names(part: dict[str, Any]) -> str:
     return ", ".join(
-        f"{html.escape(kind)} <code>{html.escape(_short(content.get('schema', {})))}</code>"
+        f"{html.escape(kind)} <code>{_linked(_short(content.get('schema', {})))}</code>"
         for kind, content in part.get("content", {}).items()
     )
 
 
 def _schema(name: str, schema: dict[str, Any]) -> str:
     text = html.escape(json.dumps(schema, indent=2, ensure_ascii=False))
-    return f"<details><summary><code>{html.escape(name)}</code></summary><pre>{text}</pre></details>"
+    anchor = html.escape(name)
+    return f'<details id="{anchor}"><summary><code>{anchor}</code></summary><pre>{text}</pre></details>'
+
+
+def _linked(name: str) -> str:
+    """Return a name as HTML, a shape's as a link to it."""
+    text = html.escape(name)
+    return f'<a href="#{text}">{text}</a>' if name[:1].isupper() else text
 
 
 def _short(schema: dict[str, Any]) -> str:

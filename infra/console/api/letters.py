@@ -39,7 +39,12 @@ async def list_hours(desk: TheDesk, filters: Annotated[Filters, Query()]) -> Res
     return answer({"hours": await desk.letters.hours(filters.selection())})
 
 
-@router.get("/export", response_class=StreamingResponse, openapi_extra=asks(LetterDesk.export))
+@router.get(
+    "/export",
+    response_class=StreamingResponse,
+    responses={200: {"content": {_LINES: {"schema": {"type": "string"}}}}},
+    openapi_extra=asks(LetterDesk.export),
+)
 async def export_letters(desk: TheDesk, filters: Annotated[Filters, Query()]) -> Response:
     """Write dead letters as JSON Lines, newest first, bodies included."""
     letters = desk.letters.export(filters.selection())
@@ -57,7 +62,12 @@ async def show_letter(desk: TheDesk, letter_id: Annotated[LetterId, Path()]) -> 
     return answer({**view_document(view), **hidden, "masked": masked})
 
 
-@router.get("/{letter_id}/body", response_class=Response, openapi_extra=asks(LetterDesk.body))
+@router.get(
+    "/{letter_id}/body",
+    response_class=Response,
+    responses={200: {"content": {_RAW: {"schema": {"type": "string", "format": "binary"}}}}},
+    openapi_extra=asks(LetterDesk.body),
+)
 async def letter_body(
     desk: TheDesk,
     letter_id: Annotated[LetterId, Path()],
