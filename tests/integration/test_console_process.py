@@ -39,7 +39,7 @@ async def test_what_is_wrong_with_its_start_is_one_line(tmp_path: Path) -> None:
         async def start(settings: dict[str, str]) -> Ran:
             named = {f"LOGISTICS_CONSOLE_{name}": value for name, value in settings.items()}
             servers = NOWHERE if "" not in settings else {"LOGISTICS_AMQP_URL": "amqp://127.0.0.1:1/"}
-            return await run({**servers, **named}, "console")
+            return await run({**servers, "LOGISTICS_CONSOLE_ADDR": "127.0.0.1:0", **named}, "console")
 
         for says, ran in zip(wrong, await asyncio.gather(*map(start, wrong.values())), strict=True):
             assert (ran.code, ran.out, says in ran.err, len(ran.err.splitlines())) == (2, "", True, 1), ran
