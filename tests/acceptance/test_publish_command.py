@@ -281,12 +281,14 @@ async def test_a_line_far_too_long_is_refused_and_never_in_memory(publisher: Pub
 
 async def test_a_pipe_shows_plain_lines_every_few_seconds(publisher: Publisher) -> None:
     run = publisher.start("--file", "-")
-    for line in orders(70):
+    for line in orders(400):
         run.type(line + b"\n")
         await asyncio.sleep(0.1)
+        if run.err:  # on a busy machine the start alone takes seconds
+            break
     run.process.communicate()
     assert await run.ended() == 0
-    assert re.fullmatch(r"\d+ confirmed, \d+/s\n", run.err)
+    assert re.fullmatch(r"(\d+ confirmed, \d+/s\n)+", run.err)
 
 
 async def test_a_terminal_shows_a_bar_and_the_refused_lines_above_it(publisher: Publisher) -> None:
