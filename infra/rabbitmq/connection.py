@@ -8,7 +8,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import AMQPError, AuthenticationError, InvalidFrameError, ProbableAuthenticationError
+from aio_pika.exceptions import (
+    AMQPError,
+    AuthenticationError,
+    ChannelNotFoundEntity,
+    InvalidFrameError,
+    ProbableAuthenticationError,
+)
 from aiormq.exceptions import ChannelAccessRefused
 
 from infra.rabbitmq.lenient import LenientTransport, PlainTransport
@@ -92,6 +98,15 @@ async def close_quietly(connection: AbstractConnection | None) -> None:
         with suppress(BrokerUnavailableError), broker_errors():
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await connection.close()
+
+
+def is_absent(error: ChannelNotFoundEntity) -> bool:
+    """Return whether there is no such queue or exchange.
+
+    "Not found" is also said of one whose node is down, and by RabbitMQ 4.3 now and then of a queue that another
+    connection is declaring at this moment (seen).
+    """
+    return "NOT_FOUND - no " in str(error)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity
 
-from infra.rabbitmq.connection import broker_errors, close_quietly, connect, is_open
+from infra.rabbitmq.connection import broker_errors, close_quietly, connect, is_absent, is_open
 from infra.rabbitmq.topology import queue_of
 
 _TIMEOUT = 10.0
@@ -69,6 +69,8 @@ class QueueDepths:
                 try:
                     found = (await channel.declare_queue(queue, passive=True)).declaration_result
                     await channel.close()
-                except ChannelNotFoundEntity:
-                    return None
+                except ChannelNotFoundEntity as error:
+                    if is_absent(error):
+                        return None
+                    raise
         return QueueLook(ready=found.message_count or 0, consumers=found.consumer_count or 0)

@@ -5,7 +5,7 @@ import time
 
 from aio_pika.exceptions import ChannelNotFoundEntity
 
-from infra.rabbitmq.connection import broker_errors, connect
+from infra.rabbitmq.connection import broker_errors, connect, is_absent
 from infra.rabbitmq.publisher import ConfirmedPublisher
 from worker.domain.delivery import PREVIOUS_SPAN
 from worker.domain.errors import NotPermittedError, PublishError, UnroutableError
@@ -96,8 +96,10 @@ class ReplayPublisher:
                     channel = await connection.channel()
                     try:
                         await channel.get_exchange(exchange, ensure=True)
-                    except ChannelNotFoundEntity:
-                        return False
+                    except ChannelNotFoundEntity as error:
+                        if is_absent(error):
+                            return False
+                        raise
             return True
         finally:
             await connection.close()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 
-from infra.rabbitmq.connection import broker_errors, connect
+from infra.rabbitmq.connection import broker_errors, connect, is_absent
 from worker.domain.delivery_notice import NOTICE_EXCHANGE, NOTICE_KEY, NOTICE_QUEUE
 from worker.domain.errors import NotPermittedError, TopologyMismatchError
 from worker.domain.retry import DEFAULT_DELAYS, Delay
@@ -228,8 +228,10 @@ async def _compare(connection: AbstractConnection, thing: Exchange | Queue, look
                         thing.name, durable=True, passive=passive, arguments=dict(thing.arguments), timeout=_TIMEOUT
                     )
                 await channel.close()
-            except ChannelNotFoundEntity:
-                return "is missing"
+            except ChannelNotFoundEntity as error:
+                if is_absent(error):
+                    return "is missing"
+                raise
             except ChannelPreconditionFailed as error:
                 return describe_mismatch(str(error))
     return None
