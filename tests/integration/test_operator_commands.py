@@ -113,7 +113,9 @@ async def test_status_tells_an_open_circuit_and_its_countdown(system: System) ->
     await system.start_worker(LOGISTICS_BREAKER_RECOVERY_TIMEOUT="1h", LOGISTICS_BREAKER_FAILURE_THRESHOLD="1")
     system.supplier.change(outage=True)
     await system.publish_order("o-1")
-    await eventually(lambda: system.db.workers.count_documents({"circuit": "open"}))
+    # First it opens for the second of the supplier's Retry-After, and after a probe for the hour.
+    for_an_hour = {"circuit": "open", "circuit_retry_after": {"$gt": 60, "$lt": 3599}}
+    await eventually(lambda: system.db.workers.count_documents(for_an_hour))
     ran = await run(system.environment(), "status")
     assert ran.code == 0
     assert re.search(r"! circuit open for \d+ s on 1 of 1 worker: supplier answers HTTP 503", ran.words)
