@@ -10,9 +10,7 @@ import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 from pymongo import ASCENDING, DESCENDING, IndexModel, WriteConcern
 from pymongo.errors import (
-    ConfigurationError as MongoConfigurationError,
-)
-from pymongo.errors import (
+    AutoReconnect,
     ConnectionFailure,
     ExecutionTimeout,
     InvalidURI,
@@ -20,6 +18,9 @@ from pymongo.errors import (
     PyMongoError,
     ServerSelectionTimeoutError,
     WTimeoutError,
+)
+from pymongo.errors import (
+    ConfigurationError as MongoConfigurationError,
 )
 
 from infra.tls import explained, questioned
@@ -32,6 +33,7 @@ _SAFE = WriteConcern(w="majority", j=True)
 # Codes that say "not now": not primary, stepping down, shutting down, a majority not reached in time, ….
 _NOT_NOW = frozenset({6, 7, 64, 89, 91, 189, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436})
 _INDEX_TIMEOUT = 600.0
+_PAUSED_TRIES = 4
 _REFUSED = frozenset({13, 18})  # unauthorized, authentication failed
 
 _BY_STATE, _BY_GROUP, _BY_REASON = ("state", ASCENDING), ("fingerprint", ASCENDING), ("reason", ASCENDING)
@@ -108,16 +110,29 @@ class MongoStore:
     async def ping(self) -> None:
         """Return when the primary answers. Raises StoreUnavailableError."""
         with store_errors():
-            hello = await self._client.admin.command("hello")
+            hello = await self._hello()
             if not hello.get("isWritablePrimary"):
                 raise StoreUnavailableError("MongoDB answers, but no primary does")
 
     async def describe(self) -> Document:
         """Return the server's version and replica set name. Raises StoreUnavailableError."""
         with store_errors():
-            hello = await self._client.admin.command("hello")
+            hello = await self._hello()
             build = await self._client.admin.command("buildInfo")
             return {"version": build["version"], "replica_set": hello.get("setName")}
+
+    async def _hello(self) -> Document:
+        """Ask the primary who it is, several times when the driver only says that another operation has just failed.
+
+        Of operations that begin together with a refused password, one is told so, the others of a pool that is paused.
+        """
+        for _ in range(_PAUSED_TRIES):
+            try:
+                return await self._client.admin.command("hello")
+            except AutoReconnect as error:
+                if "pool paused" not in str(error):
+                    raise
+        return await self._client.admin.command("hello")
 
     async def ensure_indexes(self, *names: str) -> None:
         """Create the indexes that are missing, of these collections or of all. Raises StoreUnavailableError.
@@ -168,7 +183,9 @@ def store_errors() -> Iterator[None]:
 
 def as_unavailable(error: PyMongoError) -> StoreUnavailableError | None:
     """Return the StoreUnavailableError an error of the driver stands for, None when it is another kind."""
-    if isinstance(error, OperationFailure) and error.code in _REFUSED:
+    # Whoever waits for a server while others are refused by it gets their refusal as the words of a time-out.
+    waited = isinstance(error, ServerSelectionTimeoutError) and "Authentication failed" in str(error)
+    if waited or (isinstance(error, OperationFailure) and error.code in _REFUSED):
         return StoreUnavailableError("MongoDB refuses the user or password of LOGISTICS_MONGODB_URI")
     if (
         isinstance(error, ConnectionFailure | ExecutionTimeout | WTimeoutError)
