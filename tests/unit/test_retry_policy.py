@@ -156,10 +156,11 @@ def test_an_open_circuit_is_waited_for_in_the_shortest_queue_that_is_long_enough
     outcome = decide(policy, CircuitBreakerOpenException(retry_after), attempt=500, age=age)
     if not isinstance(outcome, Defer):
         return
-    wait = min(retry_after, policy.max_age)
-    assert outcome.not_before - NOW >= wait * 1000
     chosen, lengths = length(policy, outcome.queue), [delay.seconds for delay in policy.delays]
-    assert chosen == min((long for long in lengths if long >= wait), default=max(lengths))
+    wait = min(retry_after, policy.max_age, max(lengths))
+    assert chosen == min(long for long in lengths if long >= wait)
+    assert outcome.not_before - NOW >= wait * 1000
+    assert outcome.wait_left == 0, "one round: a circuit that closes early must not find its orders still waiting"
 
 
 @given(policies, early_notice, attempts, attempts, st.integers(0, 999))

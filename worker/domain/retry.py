@@ -78,11 +78,11 @@ class RetryPolicy:
             case StoreUnavailableError():
                 return self.defer(error, seconds=_STORE_DOWN_DELAY, now=now)
             case CircuitBreakerOpenException(is_by_hand=True):
-                return self.defer(error, seconds=error.retry_after, now=now)  # no operator's word makes a dead letter
+                return self._until_tried(error, now=now)  # no operator's word makes a dead letter
             case CircuitBreakerOpenException() | EarlyNoticeError() if too_old:
                 return DeadLetter(DeadLetterReason.EXPIRED, error)
             case CircuitBreakerOpenException():
-                return self.defer(error, seconds=error.retry_after, now=now)
+                return self._until_tried(error, now=now)
             case EarlyNoticeError():
                 return self.defer(error, seconds=self._step(deferrals).seconds, now=now)
         if attempt + 1 >= self.max_attempts:
@@ -112,6 +112,11 @@ class RetryPolicy:
         if wait_left is not None:
             early = min(early, wait_left / 1000)
         return early if 0 < early <= self.max_age + HOLD_LIMIT else 0.0
+
+    def _until_tried(self, error: CircuitBreakerOpenException, *, now: int) -> Defer:
+        """Put off for one round at most: by then the circuit may be closed by hand, or be so in another worker."""
+        longest = max(delay.seconds for delay in self.delays)
+        return self.defer(error, seconds=min(error.retry_after, longest), now=now)
 
     def _retry(self, error: BaseException, *, attempt: int, now: int, chance: float) -> Retry:
         delay = self._step(attempt)
