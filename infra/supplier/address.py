@@ -38,7 +38,7 @@ class SupplierAddress:
             token = base64.b64encode(f"{user}:{password}".encode()).decode()
             headers = {"Authorization": f"Basic {token}"}
             # A token often stands where the user does, without a password.
-            secrets = _spellings(token, password or user, address.raw_password or address.raw_user or "")
+            secrets = spellings(token, password or user, address.raw_password or address.raw_user or "")
         return cls(address.with_user(None), headers, _context(address, files), secrets)
 
     def scrubbed(self, text: str) -> str:
@@ -48,11 +48,11 @@ class SupplierAddress:
         return text
 
 
-def _spellings(*secrets: str) -> tuple[str, ...]:
-    """Return the secrets as a text or a JSON document may spell them, the longest first."""
-    escaped = [json.dumps(secret, ensure_ascii=ascii_only)[1:-1] for secret in secrets for ascii_only in (True, False)]
+def spellings(*hidden: str) -> tuple[str, ...]:
+    """Return what must not be told, as a text or a JSON document may spell it, the longest first."""
+    escaped = [json.dumps(text, ensure_ascii=ascii_only)[1:-1] for text in hidden for ascii_only in (True, False)]
     slashed = [spelling.replace("/", "\\/") for spelling in escaped]  # some encoders escape it, too
-    return tuple(sorted({*secrets, *escaped, *slashed} - {""}, key=len, reverse=True))
+    return tuple(sorted({*hidden, *escaped, *slashed} - {""}, key=len, reverse=True))
 
 
 def _url(text: str) -> URL:

@@ -1,6 +1,7 @@
 """The supplier over HTTP."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -8,7 +9,7 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 
-from infra.supplier.address import SupplierAddress
+from infra.supplier.address import SupplierAddress, spellings
 from infra.supplier.breaker import CircuitBreaker, resilient
 from infra.tls import NO_FILES, TlsFiles, questioned
 from worker.domain.core import utc_now
@@ -21,6 +22,7 @@ _LATER = frozenset({429, 503})
 _UNKNOWN = frozenset({408, 425})
 _MAX_ANSWER = 64 * 1024
 _LONGEST_WORDS = 300
+_SHORTEST_HIDDEN = 3
 
 
 class HttpSupplier:
@@ -91,14 +93,16 @@ class HttpSupplier:
                 timeout=self._timeout,
             ) as response:
                 span.answered(response.status)
-                return self._judge(response.status, response.headers.get("Retry-After"), await _read(response))
+                return self._judge(
+                    shipment, response.status, response.headers.get("Retry-After"), await _read(response)
+                )
         except TimeoutError as error:
             raise SupplierOutcomeUnknownError(f"no answer within {self._timeout.total:g} s") from error
         except aiohttp.ClientConnectorError as error:
-            raise SupplierOutcomeUnknownError(f"no connection: {self._words(error)}") from error
+            raise SupplierOutcomeUnknownError(f"no connection: {self._words(error, shipment)}") from error
         except aiohttp.ClientError as error:
             # Not "from error": it quotes an answer that is no HTTP as it came, and that may repeat our request.
-            raise SupplierOutcomeUnknownError(f"connection broke: {self._words(error)}") from None
+            raise SupplierOutcomeUnknownError(f"connection broke: {self._words(error, shipment)}") from None
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -108,35 +112,32 @@ class HttpSupplier:
             )
         return self._session
 
-    def _words(self, error: aiohttp.ClientError) -> str:
+    def _words(self, error: aiohttp.ClientError, shipment: Shipment) -> str:
         """Return what went wrong; an answer that is no HTTP is quoted in the error, in the supplier's words."""
         text = questioned(str(error)) if self._url.scheme == "https" else str(error)
-        return self._told(text) or type(error).__name__
+        return self._told(text, shipment) or type(error).__name__
 
-    def _excerpt(self, answer: bytes) -> str:
-        return self._told(answer.decode("utf-8", "replace")) or "(empty answer)"
+    def _told(self, text: str, shipment: Shipment) -> str:
+        """Return the beginning of the supplier's words, without our password and without where the order goes.
 
-    def _told(self, text: str) -> str:
-        """Return the beginning of the supplier's words, without our password.
-
-        Only what is told goes without it: taken out of the answer itself, a short one could turn a no into a yes.
+        They are stored, logged and shown to people who may not see a destination. Only what is told goes without
+        them: taken out of the answer itself, a short one could turn a no into a yes.
         """
-        return _printable(self._address.scrubbed(text))
+        return _printable(_without(shipment.destination, self._address.scrubbed(text)))
 
-    def _judge(self, status: int, retry_after: str | None, answer: bytes) -> bool:
+    def _judge(self, shipment: Shipment, status: int, retry_after: str | None, answer: bytes) -> bool:
         """Return True for a yes, raise what else the answer means."""
         if 200 <= status < 300:
             reason = _refusal(answer)
             if reason is not None:
-                raise SupplierRejectedError(f"HTTP {status}, not accepted: {self._told(reason)}")
+                raise SupplierRejectedError(f"HTTP {status}, not accepted: {self._told(reason, shipment)}")
             return True
+        told = f"HTTP {status}: {self._told(answer.decode('utf-8', 'replace'), shipment) or '(empty answer)'}"
         if status in _LATER:
-            raise SupplierUnavailableError(
-                f"HTTP {status}: {self._excerpt(answer)}", retry_after=parse_retry_after(retry_after, now=self._clock())
-            )
+            raise SupplierUnavailableError(told, retry_after=parse_retry_after(retry_after, now=self._clock()))
         if 400 <= status < 500 and status not in _UNKNOWN:
-            raise SupplierRejectedError(f"HTTP {status}: {self._excerpt(answer)}")
-        raise SupplierOutcomeUnknownError(f"HTTP {status}: {self._excerpt(answer)}")
+            raise SupplierRejectedError(told)
+        raise SupplierOutcomeUnknownError(told)
 
 
 def parse_retry_after(value: str | None, *, now: datetime) -> float | None:
@@ -188,6 +189,15 @@ def _refusal(answer: bytes) -> str | None:
     if isinstance(document, dict) and document.get("accepted") is False:
         return str(document.get("reason", "no reason given"))
     return None
+
+
+def _without(destination: str, text: str) -> str:
+    """Return the text without the destination, where that is there in whole words and long enough to tell anything."""
+    if len(destination) < _SHORTEST_HIDDEN:
+        return text
+    for spelling in spellings(destination):
+        text = re.sub(rf"(?<!\w){re.escape(spelling)}(?!\w)", "(destination)", text)
+    return text
 
 
 def _printable(text: str) -> str:

@@ -45,13 +45,16 @@ OpenHouse = Callable[..., AbstractAsyncContextManager[House]]
 
 @pytest.fixture(scope="module")
 def open_house(rabbitmq: tuple[str, str], mongod_uri: str, tmp_path_factory: pytest.TempPathFactory) -> OpenHouse:
-    """Opens a house of one's own: `async with open_house(workers=2, LOGISTICS_PREFETCH="5") as house`."""
+    """Opens a house of one's own: `async with open_house(workers=2, LOGISTICS_PREFETCH="5") as house`.
+
+    `server`: the AMQP and the management URL of a RabbitMQ of its own, too.
+    """
     folder = tmp_path_factory.mktemp("house")
 
     @asynccontextmanager
-    async def opened(*, workers: int = 1, **settings: str) -> AsyncIterator[House]:
+    async def opened(*, workers: int = 1, server: tuple[str, str] = rabbitmq, **settings: str) -> AsyncIterator[House]:
         async with AsyncExitStack() as stack:
-            broker = stack.enter_context(own_broker(rabbitmq))
+            broker = stack.enter_context(own_broker(server))
             mongo = stack.enter_context(own_database(mongod_uri))
             supplier = SupplierSimulator()
             await supplier.start()

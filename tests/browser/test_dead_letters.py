@@ -207,6 +207,34 @@ async def test_an_edit_is_checked_while_it_is_typed_shows_its_difference_and_goe
     assert shipment["destination"] == "Bergen"
 
 
+async def test_headers_and_the_way_of_the_copy_are_edited_and_its_body_stays_byte_for_byte(
+    house: House, visit: Visit
+) -> None:
+    body = b'{"destination":"Oslo",   "order_id":"H-1"}'
+    letter = a_letter(order_id="H-1", body=body, headers={"x-tenant": "acme", "attempt": 6}, dead_lettered_at=NOW)
+    house.put(letter)
+    page = await (await visit(house)).open(f"/dead-letters/{letter.id}/edit")
+    send, differs = page.get_by_role("button", name="Send as one copy"), page.get_by_role("region", name="Changes")
+    await page.get_by_text("Headers, and where the copy goes").click()
+    await expect(page.get_by_label("Routing key")).to_have_value("order.placed")
+    headers = page.get_by_label("Headers")
+    await expect(headers).to_have_value("x-tenant=acme")
+    await headers.fill("x-tenant=acme\nattempt=0")
+    await expect(page.get_by_role("status")).to_contain_text("'attempt' is locked")
+    await expect(send).to_be_disabled()
+    await headers.fill("x-tenant=globex")
+    await expect(differs).to_contain_text("+ x-tenant: globex")
+    await page.get_by_label("Routing key").fill("elsewhere.too")
+    await expect(differs).to_contain_text("+ to orders · elsewhere.too")
+    await page.get_by_label("Routing key").fill("order.placed")
+    await expect(differs).not_to_contain_text("elsewhere.too")
+    await send.click()
+    await say_why(page, "Send", "the wrong tenant")
+    await expect(page.get_by_text("Resolved: the order was shipped.")).to_be_visible(timeout=15_000)
+    stored = house.system.letters(_id=letter.id)[0]
+    assert (bytes(stored["body"]), stored["headers"]["x-tenant"]) == (body, "globex")
+
+
 async def test_the_keys_lead_through_the_list_without_a_mouse(house: House, visit: Visit) -> None:
     house.put(a_letter(order_id="K-1", trace_id="keys"), a_letter(order_id="K-2", trace_id="keys"))
     page = await (await visit(house)).open("/dead-letters?trace_id=keys")

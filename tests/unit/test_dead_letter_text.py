@@ -179,7 +179,7 @@ def test_nothing_in_a_letter_moves_the_cursor_or_is_read_as_markup() -> None:
         rendered(lambda out: out.print(list_table([letter], ids, NOW, wide=True))),
         rendered(lambda out: out.print(groups_table([group], ids, NOW, wide=True))),
         rendered(lambda out: print_letter(out, hostile_view(letter), NOW)),
-        rendered(lambda out: print_edit(out, Edit(a_letter(), letter, Origin(HOSTILE, HOSTILE)))),
+        rendered(lambda out: print_edit(out, Edit(a_letter(), letter, Origin("", ""), Origin(HOSTILE, HOSTILE)))),
         rendered(lambda out: print_plan(out, ReplayPlan([group], {}), options)),
         rendered(lambda out: print_progress(out, hostile_progress(options))),
         rendered(lambda out: print_list(out, [hostile_progress(options)])),

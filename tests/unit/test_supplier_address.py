@@ -5,6 +5,7 @@ import json
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -101,6 +102,27 @@ async def test_a_refusal_that_spells_the_password_in_json_s_own_way_tells_nothin
             await supplier.request_dispatch(a_shipment())
         await supplier.close()
     assert str(caught.value).endswith("who is ***?")
+
+
+@pytest.mark.parametrize(
+    ("destination", "reason", "told"),
+    [
+        ("Karl Johans gate 1, Oslo", "nobody at Karl Johans gate 1, Oslo.", "nobody at (destination)."),
+        ("Zürich", "no way to Zürich", "no way to (destination)"),
+        ("Oslo", "Osloer streets are closed", "Osloer streets are closed"),
+        ("no", "no, we do not", "no, we do not"),
+    ],
+)
+async def test_where_an_order_goes_is_taken_out_of_what_the_supplier_says(
+    destination: str, reason: str, told: str
+) -> None:
+    answer = json.dumps({"accepted": False, "reason": reason, "to": "%.0s"})
+    async with answering(b"HTTP/1.1 200 OK\r\n\r\n" + answer.encode()) as (port, _):
+        supplier = a_supplier(f"http://127.0.0.1:{port}")
+        with pytest.raises(SupplierRejectedError) as caught:
+            await supplier.request_dispatch(replace(a_shipment(), destination=destination))
+        await supplier.close()
+    assert str(caught.value) == f"HTTP 200, not accepted: {told}"
 
 
 def a_supplier(url: str) -> HttpSupplier:

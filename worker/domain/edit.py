@@ -30,6 +30,8 @@ class Edit:
 
     before: DeadLetterRecord
     after: DeadLetterRecord
+    usual_origin: Origin
+    """Where it would go unless sent elsewhere."""
     origin: Origin
     """Where the copy goes."""
 

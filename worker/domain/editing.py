@@ -85,15 +85,20 @@ class Editing:
         after = replace(
             letter, body=body, headers=changed, order_id=self._order_id(letter, body), version=letter.version + 1
         )
-        origin = origin_of(after, default=self._default_origin)
+        usual = self.origin(letter)
         return Edit(
             letter,
             after,
+            usual,
             Origin(
-                origin.exchange if exchange is None else exchange,
-                origin.routing_key if routing_key is None else routing_key,
+                usual.exchange if exchange is None else exchange,
+                usual.routing_key if routing_key is None else routing_key,
             ),
         )
+
+    def origin(self, letter: DeadLetterRecord) -> Origin:
+        """Return where the letter's copy goes unless somebody sends it elsewhere."""
+        return origin_of(letter, default=self._default_origin)
 
     async def send(self, edit: Edit, *, by: str, why: str) -> EditReport:
         """Send the edit as one copy; of several at once, one goes out.

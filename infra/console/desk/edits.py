@@ -6,12 +6,19 @@ from typing import Any
 from infra.console.access.roles import Role
 from infra.console.desk.part import Part, needs
 from worker.domain.body_fields import with_fields
+from worker.domain.dead_letter import DeadLetterRecord
 from worker.domain.edit import Edit, EditReport
 from worker.domain.letter_story import ReplayStory
+from worker.domain.replay import Origin
 
 
 class EditDesk(Part):
-    """Corrects dead letters and sends them. Every method raises StoreUnavailableError, too."""
+    """Corrects dead letters and sends them. Every other method than `origin` raises StoreUnavailableError, too."""
+
+    @needs(Role.OPERATOR)
+    def origin(self, letter: DeadLetterRecord) -> Origin:
+        """Return where the letter's copy goes unless somebody sends it elsewhere."""
+        return self._services.editing.origin(letter)
 
     @needs(Role.OPERATOR)
     async def prepare(

@@ -1,4 +1,6 @@
-"""Edit and replay: the body is corrected, checked while it is typed, and goes out as one copy."""
+"""Edit and replay: a dead letter is corrected, checked while one types, and goes out as one copy."""
+
+from collections.abc import Iterator
 
 from fastapi import Request
 from nicegui import ui
@@ -6,19 +8,18 @@ from nicegui import ui
 from infra.console.access.roles import Role
 from infra.console.desk.desk import desk_of
 from infra.console.pages.dialogs import ask
+from infra.console.pages.edit_fields import EditFields
 from infra.console.pages.kit import Tag, button, link
 from infra.console.pages.letter_filter import HOME
 from infra.console.pages.shell import Shell
 from infra.console.pages.words import WHY, words
-from worker.domain.body_text import laid_out
 from worker.domain.dead_letter import DeadLetterRecord
 from worker.domain.edit import Edit, EditReport, EditResult
 from worker.domain.errors import EditConflictError, EditRefusedError
 from worker.domain.letter_story import ReplayEnd
+from worker.domain.replay import Origin
 
 _MAX_LINES = 400
-_MAX_BYTES = 200_000
-"""A larger body is no text to type in: the command line takes a file."""
 
 
 @ui.page(f"{HOME}/{{letter_id}}/edit", response_timeout=10)
@@ -37,10 +38,10 @@ class _Editor:
         self._shell = shell
         self._letter = letter
         self._edit: Edit | None = None
+        self._checks = 0
 
     def show(self) -> None:
         letter = self._letter
-        text = _editable(letter.body)
         with Tag("div", classes="line"):
             link("Dead letters", HOME, "soft")
             Tag("span", "/", "soft", aria_hidden="true")
@@ -49,8 +50,8 @@ class _Editor:
             Tag("h1", "Edit and replay")
         Tag("p", f"{words(letter.reason).capitalize()}: {WHY.get(letter.reason, letter.error_message)}.", "soft")
         with Tag("div", classes="two even"):
-            with Tag("section", classes="card"):
-                self._typing(text)
+            with Tag("div", classes="stack"):
+                self._fields = EditFields(letter, self._shell.desk.edits.origin(letter), self._check)
             with Tag("section", classes="card"):
                 Tag("h2", "What changes")
                 self._verdict = Tag("p", "Nothing yet.", "soft", role="status")
@@ -59,27 +60,24 @@ class _Editor:
                     link("Cancel", f"{HOME}/{letter.id}", "btn")
                     self._send = button("Send as one copy", self._go, "main", disabled=True)
 
-    def _typing(self, text: str | None) -> None:
-        Tag("h2", "Body")
-        if text is None:
-            Tag("p", "This body is no text, or too long to type in: 'logistics dead-letters edit ID --body-file' takes "
-                "a file.", "soft")  # fmt: skip
-            return
-        typed = ui.textarea(value=text).props('outlined aria-label="Body" spellcheck=false rows=18 debounce=300')
-        typed.classes("typed")
-        typed.on_value_change(lambda change: self._check(str(change.value or "")))
-
-    async def _check(self, text: str) -> None:
+    async def _check(self) -> None:
         """Say what the edit would change, or why it cannot go out."""
         letter = self._letter
         self._edit = None
+        self._checks = this = self._checks + 1
         try:
-            self._edit = await self._shell.desk.edits.prepare(letter.id, revision=letter.revision, body=text.encode())
-            self._tell("Valid: it can go out.", "good", self._edit.body_changes or ["only white space changes"])
+            wanted = self._fields.wanted()
+            if not wanted:
+                self._tell("Nothing yet.", "soft", [])
+                return
+            edit = await self._shell.desk.edits.prepare(letter.id, revision=letter.revision, **wanted)
+            if this == self._checks:  # else something was typed meanwhile, and is being checked
+                self._edit = edit
+                self._tell("Valid: it can go out.", "good", list(changes(edit)))
         except EditRefusedError as error:
             self._tell(str(error), "bad", [])
         except EditConflictError as error:
-            self._tell(f"{error}. Your text stays here.", "bad", [])
+            self._tell(f"{error}. What you typed stays here.", "bad", [])
         finally:
             self._send.put(disabled=self._edit is None)
 
@@ -89,15 +87,14 @@ class _Editor:
         self._diff.clear()
         with self._diff:
             for line in lines[:_MAX_LINES]:
-                if not line.startswith(("---", "+++", "@@")):
-                    Tag("div", line, {"+": "plus", "-": "minus"}.get(line[:1], ""))
+                Tag("div", line, {"+": "plus", "-": "minus"}.get(line[:1], ""))
 
     async def _go(self) -> None:
         edit = self._edit
         if edit is None:
             return
         with self._shell.told():
-            where = f"{edit.origin.exchange} · {edit.origin.routing_key}"
+            where = _place(edit.origin)
             why = await ask("Send the edited copy?", "Send", about=lambda: Tag("p", f"One copy goes to {where}. The "
                 "body it has now is kept.", "soft"))  # fmt: skip
             if why is not None:
@@ -124,13 +121,17 @@ class _Editor:
                 self._tell(f"{words(found.outcome).capitalize()}: {found.error or 'the letter is open'}.", "bad", [])
 
 
-def _editable(body: bytes) -> str | None:
-    """Return the body as text to edit, laid out where that changes white space only; None when it is none."""
-    if len(body) > _MAX_BYTES:
-        return None
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-    pretty = laid_out(body)
-    return text if pretty is None else "\n".join(pretty)
+def changes(edit: Edit) -> Iterator[str]:
+    """Tell what an edit changes, as lines of a difference."""
+    body = [line for line in edit.body_changes if not line.startswith(("---", "+++", "@@"))]
+    if edit.after.body != edit.before.body:
+        yield from body or ["only white space changes"]
+    for name, (before, after) in edit.header_changes.items():
+        yield from (f"{sign} {name}: {value}" for sign, value in (("-", before), ("+", after)) if value is not None)
+    if edit.origin != edit.usual_origin:
+        yield f"- to {_place(edit.usual_origin)}"
+        yield f"+ to {_place(edit.origin)}"
+
+
+def _place(origin: Origin) -> str:
+    return f"{origin.exchange or '(default exchange)'} · {origin.routing_key}"
