@@ -25,7 +25,7 @@ _DEAF_TIMEOUT = 90.0
 _CONSUMED = (WORK_QUEUE, DEAD_LETTER_QUEUE, DELIVERED_QUEUE)
 _RECOVERY_TIMEOUT = 120.0
 _SETTLE_TIMEOUT = 360.0
-_STUCK = 45.0
+_STUCK = 30.0
 """Seconds without a change, with everything healed, after which messages count as stuck: longer than any delay here."""
 _COUNTED_ANEW = 12.0
 """Seconds in which a new leader has counted its messages; it says 0 at first, and counts every 5 s."""

@@ -11,7 +11,7 @@ from tests.chaos.plan import plan
 from tests.chaos.report import print_result
 from tests.chaos.run import run
 
-SEED = int(os.environ.get("LOGISTICS_CHAOS_SEED", "0"))
+SEED = int(os.environ.get("LOGISTICS_CHAOS_SEED", "1"))
 ORDERS, WORKERS = 3_000, 2
 
 
