@@ -61,26 +61,33 @@ def work(consumers: tuple[str, ...], processes: int | None) -> None:
     write_last_lines = setup_logging(settings.log_level)
     code = 1
     try:
-        code = asyncio.run(_run(settings, consumers, processes or settings.processes))
+        code = _run(settings, consumers, processes or settings.processes)
     finally:
         if not write_last_lines():
             os._exit(code)  # nobody reads standard error: an orderly end would wait for that for ever
     sys.exit(code)
 
 
-async def _run(settings: Settings, consumers: tuple[str, ...], processes: int) -> int:
+def _run(settings: Settings, consumers: tuple[str, ...], processes: int) -> int:
     # Imported where it is used: a supervisor holds nothing of what a worker consists of, and the other way round.
     if processes > 1:
         from worker.supervisor import supervise
 
-        return await supervise(settings, processes=processes, consumers=consumers)
+        return asyncio.run(supervise(settings, processes=processes, consumers=consumers))
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_work(settings, consumers))
+    return 0
+
+
+async def _work(settings: Settings, consumers: tuple[str, ...]) -> None:
     from worker.bootstrap import Worker
     from worker.lifecycle import run_worker
 
     worker = Worker(settings, consumers=consumers)
     _collect_less_often()
     await run_worker(worker)
-    return 0
 
 
 def _collect_less_often() -> None:
