@@ -11,7 +11,7 @@ broker's consumer time-out. What is no suspect does not wait for them.
 import asyncio
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from worker.domain.delivery import Delivery
 
@@ -19,6 +19,7 @@ SUSPECT_FROM = 3
 """Times a delivery came back; most connections that are lost, and workers that are stopped, do not make that many."""
 _GATHERING = 0.2
 """Seconds the first waits for others to draw lots with: they come back all at once."""
+_AT_ONCE = nullcontext()
 _COUNT_HEADER = "x-delivery-count"  # the broker's own, on quorum queues, from the first time on
 
 
@@ -32,13 +33,13 @@ class Suspects:
         self._drawing: asyncio.Task[None] | None = None
         self._free = asyncio.Event()
 
-    @asynccontextmanager
-    async def turn(self, delivery: Delivery) -> AsyncIterator[None]:
+    def turn(self, delivery: Delivery) -> AbstractAsyncContextManager[None]:
         """Hold the delivery until it may be handled."""
         returns = times_returned(delivery)
-        if returns < SUSPECT_FROM:
-            yield
-            return
+        return self._drawn(returns) if returns >= SUSPECT_FROM else _AT_ONCE
+
+    @asynccontextmanager
+    async def _drawn(self, returns: int) -> AsyncIterator[None]:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[turn] = returns
         if self._drawing is None:

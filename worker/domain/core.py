@@ -2,9 +2,9 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from worker.domain.delivery import MessageState, to_milliseconds
 from worker.domain.errors import (
@@ -159,20 +159,37 @@ class KeyedLocks:
     """One lock a key, kept only while somebody holds or awaits it."""
 
     def __init__(self) -> None:
-        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+        self._locks: dict[str, _KeyedLock] = {}
 
-    @asynccontextmanager
-    async def hold(self, key: str) -> AsyncIterator[None]:
-        """Hold the key's lock for the block."""
-        lock, users = self._locks.get(key, (None, 0))
-        lock = lock or asyncio.Lock()
-        self._locks[key] = (lock, users + 1)
+    def hold(self, key: str) -> "_KeyedLock":
+        """Hold the key's lock for the block: to be entered at once."""
+        lock = self._locks.get(key)
+        if lock is None:
+            lock = self._locks[key] = _KeyedLock(partial(self._locks.pop, key))
+        return lock
+
+
+class _KeyedLock:
+    """A lock that tells when nobody needs it any more."""
+
+    def __init__(self, forget: Callable[[], object]) -> None:
+        self._lock = asyncio.Lock()
+        self._users = 0
+        self._forget = forget
+
+    async def __aenter__(self) -> None:
+        self._users += 1
         try:
-            async with lock:
-                yield
-        finally:
-            _, users = self._locks[key]
-            if users == 1:
-                del self._locks[key]
-            else:
-                self._locks[key] = (lock, users - 1)
+            await self._lock.acquire()
+        except BaseException:
+            self._leave()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
+        self._leave()
+
+    def _leave(self) -> None:
+        self._users -= 1
+        if not self._users:
+            self._forget()

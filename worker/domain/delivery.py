@@ -10,7 +10,7 @@ from worker.domain.fingerprint import error_chain, top_frame
 from worker.domain.header_reader import HeaderReader, usable_text
 from worker.domain.outcome import DeadLetter, DeadLetterReason, Defer, Retry
 from worker.domain.shipment import describe_error
-from worker.domain.trace import TraceContext, is_valid_trace_id, valid_traceparent
+from worker.domain.trace import TraceContext, valid_traceparent
 
 # The broker's own notes. A copied x-death makes RabbitMQ 3.10 drop the message as a cycle.
 _BROKER_HEADERS = frozenset({"x-death", "x-delivery-count", "x-acquired-count"})
@@ -66,12 +66,12 @@ class MessageState:
         reader = HeaderReader(delivery.headers)
         message_id = reader.text("origin_message_id") or usable_text(delivery.message_id)
         seed = order_id or message_id or hashlib.sha256(delivery.body).hexdigest()
-        for name in ("trace_id",):
-            if name in delivery.headers and not is_valid_trace_id(delivery.headers[name]):
-                reader.ignored.append(name)
+        trace = TraceContext.from_headers(delivery.headers, seed=seed)
+        if delivery.headers.get("trace_id", trace.trace_id) != trace.trace_id:
+            reader.ignored.append("trace_id")
         returned = "origin_routing_key" in delivery.headers
         return cls(
-            trace=TraceContext.from_headers(delivery.headers, seed=seed),
+            trace=trace,
             attempt=reader.count("attempt") or 0,
             deferrals=reader.count("deferrals") or 0,
             first_failed_at=reader.milliseconds("first_failed_at"),

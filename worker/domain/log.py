@@ -35,5 +35,8 @@ class StructuredLogger:
         self._log(logging.ERROR, event, fields, exc_info)
 
     def _log(self, level: int, event: str, fields: dict[str, Any], exc_info: BaseException | None = None) -> None:
-        if self._logger.isEnabledFor(level):
-            self._logger.log(level, event, extra={"fields": fields}, exc_info=exc_info)
+        lines = self._logger
+        if lines.isEnabledFor(level):
+            raised = (type(exc_info), exc_info, exc_info.__traceback__) if exc_info is not None else None
+            # Not `lines.log`: it looks up its caller's file and line each time, and nobody reads them here.
+            lines.handle(lines.makeRecord(lines.name, level, "", 0, event, (), raised, extra={"fields": fields}))

@@ -4,8 +4,8 @@ Formats: https://www.w3.org/TR/trace-context/ (traceparent version 00).
 """
 
 import hashlib
+import random
 import re
-import secrets
 import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +20,8 @@ trace_context_ctx: ContextVar["TraceContext | None"] = ContextVar("trace_context
 
 MAX_TRACE_ID_LENGTH = 128
 _MAX_TRACESTATE_LENGTH = 512
-_TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+# Version ff and ids of zeros alone are forbidden; what later versions may add comes after another hyphen.
+_TRACEPARENT = re.compile(r"((?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2})(-.*)?")
 _HEX_32 = re.compile(r"[0-9a-f]{32}")
 
 
@@ -60,7 +61,8 @@ class TraceContext:
     def child_traceparent(self) -> str:
         """Return a traceparent of the same trace with a parent id of its own, for one outgoing call."""
         version, trace, _, flags = self.traceparent.split("-")[:4]
-        return f"{version}-{trace}-{secrets.token_hex(8)}-{flags}"
+        parent = random.getrandbits(64) or 1
+        return f"{version}-{trace}-{parent:016x}-{flags}"
 
 
 @contextmanager
@@ -100,11 +102,9 @@ def valid_traceparent(value: object) -> str | None:
     if not isinstance(value, str) or len(value) > _MAX_TRACESTATE_LENGTH:
         return None
     match = _TRACEPARENT.fullmatch(value)
-    if match is None or match[1] == "ff" or (match[1] == "00" and match[5]):
+    if match is None or (match[2] and value.startswith("00")):
         return None
-    if set(match[2]) == {"0"} or set(match[3]) == {"0"}:
-        return None
-    return "-".join(match.groups()[:4])
+    return match[1]
 
 
 def _valid_tracestate(headers: Mapping[str, object]) -> str | None:
