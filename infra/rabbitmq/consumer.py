@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aiormq.abc import AbstractChannel as UnderlayChannel
@@ -25,7 +25,7 @@ class Consumer:
         connection: AbstractConnection,
         *,
         queue: str,
-        on_delivery: Callable[[DeliveredMessage], Awaitable[None]],
+        on_delivery: Callable[[DeliveredMessage], None],
         on_change: Callable[[BaseException | None], None],
     ) -> None:
         self.prefetch = 0
@@ -97,7 +97,7 @@ class Consumer:
 
     async def _delivered(self, message: DeliveredMessage) -> None:
         self._last_delivery = time.monotonic()
-        await self._on_delivery(message)
+        self._on_delivery(message)
 
     def _closed(self, _: object, error: BaseException | None = None) -> None:
         self._on_change(error)

@@ -1,17 +1,17 @@
-"""Gathered acks: deliveries that are done with are acknowledged many at a time, in the order they were handed out.
+"""Gathered acks: deliveries that are done with are acknowledged many at a time.
 
-An ack a message costs a system call each. `multiple` acknowledges everything up to a delivery, so only a run without
-a gap, from the oldest unsettled one on, may go that way. One task a channel sends them all, one after the other: acks
-of several tasks overtake each other on their way out, and one that was overtaken closes the channel.
+An ack a message costs a frame each, here and at the broker. `multiple` acknowledges everything up to a delivery, so
+only a run without a gap, from the oldest unsettled one on, may go that way. What is done with beyond a gap waits until
+it closes, or goes by itself. One task a channel sends them all, one after the other: acks of several tasks overtake
+each other on their way out, and one that was overtaken closes the channel.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from enum import Enum, auto
 from weakref import WeakKeyDictionary
 
-from aio_pika.abc import AbstractIncomingMessage
-from aio_pika.exceptions import ChannelInvalidStateError
-from aiormq.abc import AbstractChannel
+from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from infra.rabbitmq.connection import broker_errors
 from worker.domain.errors import BrokerUnavailableError
@@ -20,47 +20,63 @@ from worker.domain.log import StructuredLogger
 _log = StructuredLogger("logistics.settlement")
 
 
+class Word(Enum):
+    """What the broker is told of a delivery."""
+
+    ACK = auto()
+    NACK = auto()
+    """Back to its queue; since RabbitMQ 4.3 that does not count towards the queue's delivery limit."""
+    RETURN = auto()
+    """Back to its queue by a reject, which counts everywhere."""
+    REJECT = auto()
+    """Off to the queue's dead-letter exchange."""
+
+
 class GatheredAcks:
-    """Settles the deliveries of queues that are consumed through it, every one of them.
+    """Settles the deliveries of queues that are consumed through it, every one of them."""
 
-    A delivery that is never reported stays unsettled, and everything behind it with it: until its channel closes.
-    """
+    def __init__(self, *, wait_for_gaps: bool) -> None:
+        """`wait_for_gaps`: what is done with beyond a gap waits until it closes.
 
-    def __init__(self) -> None:
+        For deliveries that take about the same time. Of others a slow one would keep the places of all behind it. But
+        single acks in great numbers are at risk: RabbitMQ keeps those of a quorum queue waiting from the 32nd on, and
+        when the channel is closed it forgets them.
+        """
+        self._wait_for_gaps = wait_for_gaps
         self._channels: WeakKeyDictionary[AbstractChannel, _ChannelAcks] = WeakKeyDictionary()
 
-    async def settle(self, message: AbstractIncomingMessage, *, requeue: bool) -> None:
-        """Acknowledge the delivery, or give it back; return when that is on its way.
+    async def settle(self, message: DeliveredMessage, word: Word) -> None:
+        """Tell the broker about the delivery; return when that is on its way.
 
         Too late for that (the channel is gone) means a redelivery, which changes nothing.
         """
-        try:
-            channel = message.channel
-        except ChannelInvalidStateError:
-            return
-        if message.delivery_tag is not None and not channel.is_closed:
-            await self._acks_of(channel).settle(channel, message.delivery_tag, requeue)
+        channel, tag = message.channel, message.delivery_tag
+        if tag is not None and not channel.is_closed:
+            await self._acks_of(channel).settle(channel, tag, word)
 
     def _acks_of(self, channel: AbstractChannel) -> "_ChannelAcks":
         acks = self._channels.get(channel)
         if acks is None:
-            acks = self._channels[channel] = _ChannelAcks()
-            channel.closing.add_done_callback(acks.forget)  # else whoever waits behind a gap would wait for ever
+            acks = self._channels[channel] = _ChannelAcks(wait_for_gaps=self._wait_for_gaps)
+            channel.closing.add_done_callback(acks.forget)  # else whoever waits would wait for ever
         return acks
 
 
 class _ChannelAcks:
     """What is done with on one channel, and not told the broker yet."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, wait_for_gaps: bool) -> None:
+        self._wait_for_gaps = wait_for_gaps
         self._next = 1
         """The oldest delivery that is not settled; a channel counts them from 1."""
+        self._beyond: set[int] = set()
+        """Deliveries beyond it that are."""
         self._done: dict[int, _Settled] = {}
         self._sending: asyncio.Task[None] | None = None
 
-    async def settle(self, channel: AbstractChannel, tag: int, requeue: bool) -> None:  # noqa: FBT001 - AMQP's own flag
-        settled = self._done[tag] = _Settled(requeue)
-        if self._sending is None and tag == self._next:
+    async def settle(self, channel: AbstractChannel, tag: int, word: Word) -> None:
+        settled = self._done[tag] = _Settled(word)
+        if self._sending is None and (tag == self._next or not self._wait_for_gaps):
             self._sending = asyncio.create_task(self._send(channel))
         await settled.told
 
@@ -71,36 +87,56 @@ class _ChannelAcks:
     async def _send(self, channel: AbstractChannel) -> None:
         try:
             with broker_errors():
-                while self._next in self._done:
-                    await self._send_run(channel)
+                while done := self._take():
+                    try:
+                        await self._tell(channel, done)
+                    finally:
+                        _release(done.values())
         except BrokerUnavailableError as error:
             _log.debug("settlement.late", error=str(error))
             self.forget()
         finally:
             self._sending = None
 
-    async def _send_run(self, channel: AbstractChannel) -> None:
-        """Settle from the oldest one on: a run of acks in one, or a single one that is given back."""
-        first = self._done.pop(self._next)
-        run, last = [first], self._next
-        while not first.requeue and last + 1 in self._done and not self._done[last + 1].requeue:
-            last += 1
-            run.append(self._done.pop(last))
-        try:
-            if first.requeue:
-                await channel.basic_nack(last, requeue=True)
-            else:
-                await channel.basic_ack(last, multiple=True)
-            self._next = last + 1
-        finally:
-            _release(run)
+    def _take(self) -> dict[int, "_Settled"]:
+        """Take what the broker may be told now."""
+        if not self._wait_for_gaps:
+            done, self._done = self._done, {}
+            return done
+        run: dict[int, _Settled] = {}
+        while self._next + len(run) in self._done:
+            run[self._next + len(run)] = self._done.pop(self._next + len(run))
+        return run
+
+    async def _tell(self, channel: AbstractChannel, done: Mapping[int, "_Settled"]) -> None:
+        """Settle these; only the last ack is waited for, as they leave in the order they are put."""
+        for tag, settled in done.items():
+            if settled.word is not Word.ACK:
+                await _tell_one(channel, tag, settled.word)
+        finished = self._advance(done)
+        alone = [tag for tag in sorted(done) if tag > finished and done[tag].word is Word.ACK]
+        if finished:
+            await channel.basic_ack(finished, multiple=True, wait=not alone)
+        for tag in alone:
+            await channel.basic_ack(tag, wait=tag == alone[-1])
+
+    def _advance(self, done: Mapping[int, "_Settled"]) -> int:
+        """Return the last of these that is acknowledged in a run without a gap; 0 when none is."""
+        self._beyond.update(done)
+        finished = 0
+        while self._next in self._beyond:
+            self._beyond.discard(self._next)
+            if self._next in done and done[self._next].word is Word.ACK:
+                finished = self._next
+            self._next += 1
+        return finished
 
 
 class _Settled:
     """A delivery that is done with."""
 
-    def __init__(self, requeue: bool) -> None:  # noqa: FBT001 - AMQP's own flag
-        self.requeue = requeue
+    def __init__(self, word: Word) -> None:
+        self.word = word
         self.told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
@@ -108,3 +144,10 @@ def _release(deliveries: Iterable[_Settled]) -> None:
     for delivery in deliveries:
         if not delivery.told.done():
             delivery.told.set_result(None)
+
+
+async def _tell_one(channel: AbstractChannel, tag: int, word: Word) -> None:
+    if word is Word.NACK:
+        await channel.basic_nack(tag, requeue=True)
+    else:
+        await channel.basic_reject(tag, requeue=word is Word.RETURN)

@@ -10,8 +10,6 @@ import asyncio
 import struct
 
 from aio_pika.exceptions import InvalidFrameError
-from aio_pika.message import IncomingMessage
-from aiormq.abc import DeliveredMessage
 from aiormq.connection import TCPTransportFactory, TLSTransportFactory, TransportFactory
 from pamqp import frame as amqp_frame
 from pamqp.commands import Basic
@@ -84,21 +82,3 @@ def _decodable(frame: bytes) -> bytes:
         )
         return amqp_frame.marshal(header, channel)
     return frame
-
-
-def readable_message(raw: DeliveredMessage) -> IncomingMessage:
-    """Return a delivery as the library's message.
-
-    The library refuses to build one from values it does not know, such as a delivery mode of 5, which RabbitMQ 4
-    accepts; it would leave the delivery unacknowledged for ever. Then what is needed is kept, and the rest is named
-    in one header.
-    """
-    try:
-        return IncomingMessage(raw)
-    except (ValueError, TypeError, OverflowError):
-        given = raw.header.properties
-        headers = {**(given.headers or {}), UNDECODABLE_HEADER: repr(dict(given))[:1000]}
-        raw.header.properties = Basic.Properties(
-            headers=headers, message_id=given.message_id, timestamp=given.timestamp, delivery_mode=2
-        )
-        return IncomingMessage(raw)

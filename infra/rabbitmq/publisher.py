@@ -11,6 +11,7 @@ from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 from aio_pika.exceptions import ChannelClosed, DeliveryError
 from aio_pika.exceptions import PublishError as ReturnedError
+from pamqp.commands import Basic
 
 from infra.rabbitmq.connection import broker_errors, check_tls_files, close_quietly, connect, is_open
 from infra.rabbitmq.headers import fitting_headers
@@ -49,11 +50,11 @@ class ConfirmedPublisher:
         body: bytes,
         headers: dict[str, object],
         message_id: str | None = None,
-        like: Message | None = None,
+        like: Basic.Properties | None = None,
     ) -> None:
         """Publish one message; return when the broker has confirmed it.
 
-        `like`: take content type, timestamp and the like from this message. A message id is drawn when none is
+        `like`: take content type, timestamp and the like from these properties. A message id is drawn when none is
         given; never give one that is in flight already. Raises UnroutableError, MessageTooLargeError,
         BrokerUnavailableError (it may have arrived all the same) or PublishError (the broker refused it, a queue is
         full).
@@ -66,7 +67,7 @@ class ConfirmedPublisher:
             content_type=(like.content_type if like else None) or "application/json",
             content_encoding=like.content_encoding if like else None,
             correlation_id=like.correlation_id if like else None,
-            type=like.type if like else None,
+            type=like.message_type if like else None,
             app_id=like.app_id if like else None,
             timestamp=like.timestamp if like else datetime.now(UTC),
         )

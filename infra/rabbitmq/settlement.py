@@ -3,16 +3,12 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from aio_pika.abc import AbstractIncomingMessage
-from aio_pika.exceptions import ChannelInvalidStateError
-from aio_pika.message import IncomingMessage
+from aiormq.abc import DeliveredMessage
 
-from infra.rabbitmq.connection import broker_errors
-from infra.rabbitmq.gathered_acks import GatheredAcks
+from infra.rabbitmq.gathered_acks import GatheredAcks, Word
 from infra.rabbitmq.publisher import ConfirmedPublisher
 from infra.rabbitmq.topology import DEAD_LETTER_EXCHANGE
 from worker.domain.errors import (
-    BrokerUnavailableError,
     LogisticsError,
     MessageTooLargeError,
     PublishError,
@@ -45,6 +41,7 @@ class Settlement:
         self._retry_exchange = retry_exchange
         self._restore_topology = restore_topology
         self._tracing = tracing
+        self._acks = GatheredAcks(wait_for_gaps=False)
         self._held: set[int] = set()
 
     @property
@@ -52,7 +49,7 @@ class Settlement:
         """Deliveries held just now, because the broker does not take what must go out."""
         return len(self._held)
 
-    async def settle(self, message: AbstractIncomingMessage, outcome: Outcome) -> None:
+    async def settle(self, message: DeliveredMessage, outcome: Outcome) -> None:
         """Perform the outcome.
 
         While the broker does not take what must go out (full queue, lost binding, outage) the delivery is held and
@@ -69,19 +66,17 @@ class Settlement:
             case DeadLetter(headers=headers):
                 if not await self._publish(message, DEAD_LETTER_EXCHANGE, "", dict(headers)):
                     return
-        await acknowledge(message)
+        await self._acks.settle(message, Word.ACK)
 
-    async def give_back(self, message: AbstractIncomingMessage) -> None:
+    async def give_back(self, message: DeliveredMessage) -> None:
         """Return the message to its queue, after a pause so that a lasting fault is no busy loop.
 
         By a reject, which counts towards the queue's delivery limit everywhere: since 4.3 a nack does not.
         """
         await asyncio.sleep(_REQUEUE_PAUSE)
-        await _in_time(message.reject(requeue=True))
+        await self._acks.settle(message, Word.RETURN)
 
-    async def _publish(
-        self, message: AbstractIncomingMessage, exchange: str, key: str, headers: dict[str, object]
-    ) -> bool:
+    async def _publish(self, message: DeliveredMessage, exchange: str, key: str, headers: dict[str, object]) -> bool:
         try:
             with self._tracing.publish(exchange=exchange, routing_key=key, body=message.body) as span:
                 return await self._publish_until_confirmed(message, exchange, key, {**headers, **span.carried})
@@ -89,11 +84,11 @@ class Settlement:
             self._held.discard(id(message))
 
     async def _publish_until_confirmed(
-        self, message: AbstractIncomingMessage, exchange: str, key: str, headers: dict[str, object]
+        self, message: DeliveredMessage, exchange: str, key: str, headers: dict[str, object]
     ) -> bool:
         pause = _FIRST_PAUSE
-        like = message if isinstance(message, IncomingMessage) else None
-        while not _is_gone(message):
+        like = message.header.properties
+        while not message.channel.is_closed:
             try:
                 await self._publisher.publish(
                     exchange=exchange, routing_key=key, body=message.body, headers=headers, like=like
@@ -101,7 +96,7 @@ class Settlement:
             except PublishError as error:
                 if isinstance(error, MessageTooLargeError) and exchange == DEAD_LETTER_EXCHANGE:
                     _log.warning("settlement.rejected", error=str(error))
-                    await _in_time(message.reject(requeue=False))
+                    await self._acks.settle(message, Word.REJECT)
                     return False
                 _log.warning("settlement.held", exchange=exchange, routing_key=key, error=str(error), pause=pause)
                 self._held.add(id(message))
@@ -124,42 +119,20 @@ class Settlement:
 class RequeueSettlement:
     """Settles deliveries of a queue with nothing behind it: what is not done stays in the queue.
 
-    Nothing is published between a delivery and its ack, so acks can be gathered.
+    For deliveries that wait for the store alone, and so take about the same time.
     """
 
     def __init__(self) -> None:
-        self._acks = GatheredAcks()
+        self._acks = GatheredAcks(wait_for_gaps=True)
 
-    async def settle(self, message: AbstractIncomingMessage, outcome: Outcome) -> None:
+    async def settle(self, message: DeliveredMessage, outcome: Outcome) -> None:
         """Acknowledge, or give the message back after a pause."""
         if isinstance(outcome, Ack):
-            await self._acks.settle(message, requeue=False)
+            await self._acks.settle(message, Word.ACK)
         else:
             await self.give_back(message)
 
-    async def give_back(self, message: AbstractIncomingMessage) -> None:
+    async def give_back(self, message: DeliveredMessage) -> None:
         """Return the message to its queue, after a pause so that a lasting fault is no busy loop."""
         await asyncio.sleep(_REQUEUE_PAUSE)
-        await self._acks.settle(message, requeue=True)
-
-
-def _is_gone(message: AbstractIncomingMessage) -> bool:
-    """Whether the delivery's channel is closed; asked for a closed channel, the library raises."""
-    try:
-        return message.channel.is_closed
-    except ChannelInvalidStateError:
-        return True
-
-
-async def acknowledge(message: AbstractIncomingMessage) -> None:
-    """Acknowledge, if it is not too late for that."""
-    await _in_time(message.ack())
-
-
-async def _in_time(word: Awaitable[None]) -> None:
-    """Tell the broker; too late for that (the channel is gone) means a redelivery, which changes nothing."""
-    try:
-        with broker_errors():
-            await word
-    except BrokerUnavailableError as error:
-        _log.debug("settlement.late", error=str(error))
+        await self._acks.settle(message, Word.NACK)

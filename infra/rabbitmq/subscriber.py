@@ -3,18 +3,18 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from datetime import UTC
 from functools import partial
 from typing import Protocol
 
-from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
+from aio_pika.abc import AbstractConnection
 from aiormq.abc import DeliveredMessage
 
 from infra.rabbitmq.connection import CONNECT_TIMEOUT, broker_errors, close_quietly, connect
 from infra.rabbitmq.consumer import Consumer
 from infra.rabbitmq.hearing import Hearing
-from infra.rabbitmq.lenient import is_decode_error, readable_message
+from infra.rabbitmq.lenient import is_decode_error
 from infra.rabbitmq.paced import BytesInHand
+from infra.rabbitmq.reading import read_delivery
 from infra.rabbitmq.topology import Topology
 from worker.domain.delivery import Delivery
 from worker.domain.errors import BrokerUnavailableError, LogisticsError
@@ -35,11 +35,11 @@ _log = StructuredLogger("logistics.subscriber")
 class ISettlement(Protocol):
     """Whoever performs outcomes."""
 
-    async def settle(self, message: AbstractIncomingMessage, outcome: Outcome) -> None:
+    async def settle(self, message: DeliveredMessage, outcome: Outcome) -> None:
         """Perform the outcome of one delivery."""
         ...
 
-    async def give_back(self, message: AbstractIncomingMessage) -> None:
+    async def give_back(self, message: DeliveredMessage) -> None:
         """Return a delivery to its queue: handling it broke."""
         ...
 
@@ -216,12 +216,13 @@ class Subscriber:
             self._lenient = True  # from the next connection on, and for good: where one is, more may be
         self._wake.set()
 
-    async def _on_delivery(self, raw: DeliveredMessage) -> None:
-        # A closing channel cancels this callback, so the work happens in a task of our own.
-        task = asyncio.create_task(self._work(readable_message(raw)))
+    def _on_delivery(self, message: DeliveredMessage) -> None:
+        # A closing channel cancels the library's callback, so the work happens in a task of our own.
+        task = asyncio.create_task(self._work(message))
         self._tasks.add(task)
-        self._in_hand.take(len(raw.body))
-        task.add_done_callback(partial(self._forget, size=len(raw.body)))
+        size = len(message.body)
+        self._in_hand.take(size)
+        task.add_done_callback(partial(self._forget, size=size))
 
     def _forget(self, task: asyncio.Task[None], *, size: int) -> None:
         self._tasks.discard(task)
@@ -229,10 +230,10 @@ class Subscriber:
         if self._stopping:
             self._wake.set()
 
-    async def _work(self, message: AbstractIncomingMessage) -> None:
+    async def _work(self, message: DeliveredMessage) -> None:
         started = time.monotonic()
         try:
-            delivery = _delivery(message)
+            delivery = read_delivery(message)
             with self._tracing.process(self.queue, delivery, tag=message.delivery_tag) as span:
                 outcome = await self._handle(delivery)
                 span.came_to(outcome)
@@ -240,18 +241,7 @@ class Subscriber:
                 await self._settlement.settle(message, outcome)
             self._on_settled(delivery, outcome, handled - started, time.monotonic() - started)
         except Exception as error:  # noqa: BLE001 - a fault of ours must not keep the delivery for ever
-            _log.error("delivery.crashed", queue=self.queue, message_id=message.message_id, exc_info=error)
+            _log.error(
+                "delivery.crashed", queue=self.queue, message_id=message.header.properties.message_id, exc_info=error
+            )
             await self._settlement.give_back(message)
-
-
-def _delivery(message: AbstractIncomingMessage) -> Delivery:
-    published_at = message.timestamp
-    return Delivery(
-        body=message.body,
-        headers=message.headers,
-        message_id=message.message_id,
-        exchange=message.exchange or "",
-        routing_key=message.routing_key or "",
-        redelivered=bool(message.redelivered),
-        published_at=published_at.astimezone(UTC) if published_at is not None else None,
-    )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.dead_letters import DeadLetterConsumer
-from infra.rabbitmq.subscriber import _delivery
+from infra.rabbitmq.reading import read_delivery
 from tests.support.fake_broker import FakeChannel, received
 from tests.support.fake_ports import FakeRepository
 from tests.support.fuzz_lines import has_message_id
@@ -48,7 +48,7 @@ class Room:
         self.consumer = DeadLetterConsumer(filing=filing)
 
     async def file(self, raw: bytes, body: bytes, **how: Any) -> Delivery:
-        delivery = _delivery(await received(raw, body, FakeChannel(), **how))
+        delivery = read_delivery(await received(raw, body, FakeChannel(), **how))
         assert await self.consumer.handle(delivery) == Ack("filed")
         return delivery
 

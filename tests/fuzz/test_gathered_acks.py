@@ -2,31 +2,33 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, cast
 
-from aio_pika.abc import AbstractIncomingMessage
-from aio_pika.exceptions import ChannelInvalidStateError
+from aiormq.abc import DeliveredMessage
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from infra.rabbitmq.gathered_acks import GatheredAcks
+from infra.rabbitmq.gathered_acks import GatheredAcks, Word
 from tests.support.fake_broker import FakeChannel, Settled
 from tests.support.fuzz_settings import deep_steps, examples
 from tests.support.skipping_time import SkippingLoop
 
+WORDS = {
+    (False, False): Word.ACK,
+    (True, False): Word.NACK,
+    (True, True): Word.RETURN,
+    (False, True): Word.REJECT,
+}
+"""By whether the broker is to requeue, and whether it is told by a reject."""
 
+
+@dataclass(frozen=True)
 class Message:
     """What the settlement asks of a delivery."""
 
-    def __init__(self, channel: FakeChannel, tag: int) -> None:
-        self._channel = channel
-        self.delivery_tag = tag
-
-    @property
-    def channel(self) -> FakeChannel:
-        if self._channel.is_closed:
-            raise ChannelInvalidStateError
-        return self._channel
+    channel: FakeChannel
+    delivery_tag: int
 
 
 class Ledger:
@@ -35,20 +37,19 @@ class Ledger:
     def __init__(self, channel: FakeChannel) -> None:
         self.channel = channel
         self.handed = 0
-        self.done: dict[int, bool] = {}
-        """What is done with: whether it is given back."""
+        self.done: dict[int, Word] = {}
         self.tasks: dict[int, asyncio.Task[None]] = {}
-        self.settled: dict[int, bool] = {}
+        self.settled: dict[int, Word] = {}
         channel.on_told = self.take
 
+    def hand_out(self, count: int) -> None:
+        self.channel.in_hand.update(range(self.handed + 1, self.handed + count + 1))
+        self.handed += count
+
     def take(self, told: Settled) -> None:
-        """Settle what the broker is told, as it would: an unknown tag closes the channel."""
-        open_ones = [tag for tag in range(1, self.handed + 1) if tag not in self.settled]
-        assert told.tag in open_ones, f"{told.tag} is not in hand: the broker closes the channel"
-        concerned = [tag for tag in open_ones if tag <= told.tag] if told.multiple else [told.tag]
-        for tag in concerned:
-            assert self.done.get(tag) is told.requeue, f"{tag} is still in hand, or is to be settled otherwise"
-            self.settled[tag] = told.requeue
+        word = WORDS[told.requeue, told.rejected]
+        assert self.done.get(told.tag) is word, f"{told.tag} is still in hand, or is to be settled otherwise"
+        self.settled[told.tag] = word
 
 
 class GatheredAcksLife(RuleBasedStateMachine):
@@ -58,10 +59,11 @@ class GatheredAcksLife(RuleBasedStateMachine):
         super().__init__()
         self.loop = SkippingLoop()
 
-    @initialize()
-    def open(self) -> None:
+    @initialize(wait_for_gaps=st.booleans())
+    def open(self, wait_for_gaps: bool) -> None:
         examples["gathered acks: state machine"] += 1
-        self.acks = GatheredAcks()
+        self.wait_for_gaps = wait_for_gaps
+        self.acks = GatheredAcks(wait_for_gaps=wait_for_gaps)
         self.ledgers: list[Ledger] = []
         self.another_channel()
 
@@ -74,20 +76,20 @@ class GatheredAcksLife(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 30), data=st.data())
     def hand_out(self, count: int, data: st.DataObject) -> None:
-        self._any(data).handed += count
+        self._any(data).hand_out(count)
 
     @precondition(lambda self: any(len(ledger.done) < ledger.handed for ledger in self.ledgers))
-    @rule(data=st.data(), back=st.booleans(), at_once=st.integers(1, 20))
-    def some_are_done_with(self, data: st.DataObject, back: bool, at_once: int) -> None:
+    @rule(data=st.data(), word=st.sampled_from(Word), at_once=st.integers(1, 20))
+    def some_are_done_with(self, data: st.DataObject, word: Word, at_once: int) -> None:
         ledger = data.draw(st.sampled_from([one for one in self.ledgers if len(one.done) < one.handed]))
         in_hand = [tag for tag in range(1, ledger.handed + 1) if tag not in ledger.done]
         chosen = data.draw(st.lists(st.sampled_from(in_hand), min_size=1, max_size=at_once, unique=True))
 
         async def settle() -> None:
             for tag in chosen:
-                ledger.done[tag] = back
-                message = cast("AbstractIncomingMessage", Message(ledger.channel, tag))
-                ledger.tasks[tag] = asyncio.create_task(self.acks.settle(message, requeue=back))
+                ledger.done[tag] = word
+                message = cast("DeliveredMessage", Message(ledger.channel, tag))
+                ledger.tasks[tag] = asyncio.create_task(self.acks.settle(message, word))
 
         self._run(settle)
 
@@ -144,7 +146,8 @@ class GatheredAcksLife(RuleBasedStateMachine):
             assert all(task.done() for task in ledger.tasks.values()), "somebody waits for a channel that is gone"
             return
         without_a_gap = next(tag for tag in range(1, ledger.handed + 2) if tag not in ledger.done)
-        assert ledger.settled == {tag: ledger.done[tag] for tag in range(1, without_a_gap)}
+        expected = {tag: word for tag, word in ledger.done.items() if tag < without_a_gap or not self.wait_for_gaps}
+        assert ledger.settled == expected
         assert all(ledger.tasks[tag].done() for tag in ledger.settled)
 
     def _any(self, data: st.DataObject) -> Ledger:

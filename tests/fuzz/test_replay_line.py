@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from consumers.dead_letters import DeadLetterConsumer
 from consumers.delivered import DeliveredConsumer
 from consumers.orders import OrderConsumer
-from infra.rabbitmq.subscriber import _delivery
+from infra.rabbitmq.reading import read_delivery
 from tests.support.fake_broker import FakeChannel, FakeExchanges, on_the_wire, received
 from tests.support.fake_ports import Answer, FakeRepository, FakeSupplier, Scripted
 from tests.support.fuzz_lines import FRAME, Handle, check_foreign_headers, passed
@@ -68,7 +68,7 @@ class Room:
 
     async def file(self, raw: bytes, body: bytes) -> None:
         message = await received(raw, body, FakeChannel(), exchange="orders.dead-letter", routing_key="")
-        assert await self.files.handle(_delivery(message)) == Ack("filed")
+        assert await self.files.handle(read_delivery(message)) == Ack("filed")
 
     async def replay(self, replay_id: str) -> tuple[Origin, bytes]:
         """Claim the letter and publish its copy; return where it went, and its content header."""

@@ -4,7 +4,7 @@ Above them everything is real: the library's messages, the publisher, the settle
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,21 +12,19 @@ from typing import Any, cast
 from aio_pika import Message
 from aio_pika.abc import AbstractExchange
 from aio_pika.exceptions import ChannelInvalidStateError
-from aio_pika.message import IncomingMessage
 from aiormq.abc import DeliveredMessage
 from aiormq.connection import FrameReceiver
 from pamqp import commands, frame, header
 
-from infra.rabbitmq.lenient import _LenientReader, readable_message
+from infra.rabbitmq.lenient import _LenientReader
 from infra.rabbitmq.publisher import ConfirmedPublisher
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """One ack, nack or reject, as the broker is told."""
+    """One delivery the broker was told of: a nack, a reject, an ack of its own or one of many."""
 
     tag: int
-    multiple: bool = False
     requeue: bool = False
     """Given back; otherwise it is gone from the queue."""
     rejected: bool = False
@@ -41,35 +39,41 @@ class FakeChannel:
     """The library's lower channel: it tells the broker what is settled, as long as it is open."""
 
     def __init__(self) -> None:
+        self.in_hand: set[int] = set()
         self.told: list[Settled] = []
         self.on_told: Callable[[Settled], None] = lambda _: None
-        """Called the moment the broker is told."""
+        """Called the moment the broker is told, for each delivery it concerns."""
         self.is_closed = False
         self.closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.drain: Callable[[], Awaitable[None]] = _nothing
         """Awaited after the broker was told, as the library waits for its socket."""
         self.connection = SimpleNamespace(basic_nack=True)
 
-    async def basic_ack(self, delivery_tag: int, multiple: bool = False) -> None:
-        await self._tell(Settled(delivery_tag, multiple=multiple))
+    async def basic_ack(self, delivery_tag: int, multiple: bool = False, wait: bool = True) -> None:
+        earlier = sorted(tag for tag in self.in_hand if tag < delivery_tag) if multiple else []
+        await self._tell([*(Settled(tag) for tag in earlier), Settled(delivery_tag)], wait=wait)
 
-    async def basic_nack(self, delivery_tag: int, multiple: bool = False, requeue: bool = True) -> None:
-        await self._tell(Settled(delivery_tag, multiple=multiple, requeue=requeue))
+    async def basic_nack(self, delivery_tag: int, *, requeue: bool, wait: bool = True) -> None:
+        await self._tell([Settled(delivery_tag, requeue=requeue)], wait=wait)
 
     async def basic_reject(self, delivery_tag: int, *, requeue: bool = False) -> None:
-        await self._tell(Settled(delivery_tag, requeue=requeue, rejected=True))
+        await self._tell([Settled(delivery_tag, requeue=requeue, rejected=True)])
 
     def die(self) -> None:
         self.is_closed = True
         if not self.closing.done():
             self.closing.set_result(None)
 
-    async def _tell(self, settled: Settled) -> None:
+    async def _tell(self, told: Sequence[Settled], *, wait: bool = True) -> None:
         if self.is_closed:
             raise ChannelInvalidStateError("closed")
-        self.told.append(settled)
-        self.on_told(settled)
-        await self.drain()
+        for settled in told:
+            assert settled.tag in self.in_hand, f"{settled.tag} is not in hand: the broker closes the channel"
+            self.in_hand.discard(settled.tag)
+            self.told.append(settled)
+            self.on_told(settled)
+        if wait:
+            await self.drain()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +134,12 @@ async def received(
     exchange: str = "orders",
     routing_key: str = "order.placed",
     redelivered: bool = False,
-) -> IncomingMessage:
+) -> DeliveredMessage:
     """Return a delivery as a lenient connection reads it."""
+    channel.in_hand.add(tag)
     frame_in = await read_frame(content_header, lenient=True)
     deliver = commands.Basic.Deliver("tag", tag, redelivered=redelivered, exchange=exchange, routing_key=routing_key)
-    delivered = DeliveredMessage(delivery=deliver, header=frame_in, body=body, channel=cast("Any", channel))
-    return readable_message(delivered)
+    return DeliveredMessage(delivery=deliver, header=frame_in, body=body, channel=cast("Any", channel))
 
 
 async def read_frame(raw: bytes, *, lenient: bool) -> header.ContentHeader:

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from pamqp import encode
 
+from infra.rabbitmq.reading import read_delivery
 from infra.rabbitmq.settlement import Settlement
-from infra.rabbitmq.subscriber import _delivery
 from infra.rabbitmq.topology import DEAD_LETTER_EXCHANGE
 from tests.support.fake_broker import FakeChannel, FakeExchanges, Published, Settled, on_the_wire, received
 from tests.support.skipping_time import run
@@ -50,14 +50,14 @@ async def _read(wire: bytes, out: Published) -> Delivery:
         exchange=DEAD_LETTER_EXCHANGE if to_dlq else "",
         routing_key="" if to_dlq else "orders.work",
     )
-    return _delivery(message)
+    return read_delivery(message)
 
 
 async def passed(handle: Handle, content_header: bytes, body: bytes, **how: Any) -> Passed:
     """Read a message from its bytes, have it handled, and settle what was decided."""
     channel, exchanges = FakeChannel(), FakeExchanges()
     message = await received(content_header, body, channel, **how)
-    delivery = _delivery(message)
+    delivery = read_delivery(message)
     assert delivery.body == body
     outcome = await handle(delivery)
     settlement = Settlement(exchanges.publisher(), retry_exchange="retry", restore_topology=_never)

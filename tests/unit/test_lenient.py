@@ -8,7 +8,8 @@ from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 from pamqp.header import ContentHeader
 
-from infra.rabbitmq.lenient import UNDECODABLE_HEADER, is_decode_error, readable_message
+from infra.rabbitmq.lenient import UNDECODABLE_HEADER, is_decode_error
+from infra.rabbitmq.reading import read_delivery
 from tests.support.fake_broker import read_frame
 from tests.support.raw_headers import content_header
 
@@ -23,16 +24,21 @@ def _delivered(*, delivery_mode: int = 2, **properties: Any) -> DeliveredMessage
 
 
 def test_an_ordinary_delivery_is_read_as_it_is() -> None:
-    message = readable_message(_delivered(headers={"a": 1}, message_id="m-1", delivery_mode=2, timestamp=MOMENT))
-    assert (message.body, message.message_id, message.headers) == (b"{}", "m-1", {"a": 1})
+    delivery = read_delivery(_delivered(headers={"a": 1}, message_id="m-1", timestamp=MOMENT))
+    assert (delivery.body, delivery.message_id, delivery.headers) == (b"{}", "m-1", {"a": 1})
+    assert (delivery.exchange, delivery.routing_key, delivery.redelivered) == ("orders", "order.placed", False)
+    assert delivery.published_at == MOMENT
+
+
+def test_a_delivery_without_properties_is_read_as_it_is() -> None:
+    delivery = read_delivery(_delivered())
+    assert (delivery.headers, delivery.message_id, delivery.published_at) == ({}, None, None)
 
 
 @pytest.mark.parametrize("mode", [0, 3, 5, 255])
 def test_a_delivery_mode_nobody_knows_is_no_reason_to_leave_a_delivery_unanswered(mode: int) -> None:
-    message = readable_message(_delivered(headers={"trace_id": "t"}, message_id="m-1", delivery_mode=mode))
-    assert (message.body, message.message_id) == (b"{}", "m-1")
-    assert message.headers["trace_id"] == "t"
-    assert str(mode) in str(message.headers.get(UNDECODABLE_HEADER, mode))
+    delivery = read_delivery(_delivered(headers={"trace_id": "t"}, message_id="m-1", delivery_mode=mode))
+    assert (delivery.body, delivery.message_id, delivery.headers) == (b"{}", "m-1", {"trace_id": "t"})
 
 
 async def test_tables_too_deep_for_the_client_are_noticed_and_read_leniently() -> None:
