@@ -17,6 +17,7 @@ from worker.domain.errors import StoreUnavailableError
 _MAX_BATCH = 500
 
 Write = UpdateOne | InsertOne[Document]
+_Waiting = tuple[Write, "asyncio.Future[None]"]
 
 
 class GroupCommit:
@@ -27,19 +28,19 @@ class GroupCommit:
 
     def __init__(self, collection: Collection) -> None:
         self._collection = collection
-        self._waiting: list[tuple[Write, asyncio.Future[bool]]] = []
+        self._waiting: list[_Waiting] = []
         self._flight: asyncio.Task[None] | None = None
 
-    async def write(self, update: Write) -> bool:
-        """Return, once journaled on a majority, whether the update inserted a document.
+    async def write(self, update: Write) -> None:
+        """Return once the update is journaled on a majority.
 
         Raises, for this update alone, DuplicateKeyError, StoreUnavailableError or what else the server says.
         """
-        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((update, done))
         if self._flight is None:
             self._flight = asyncio.create_task(self._fly())
-        return await done
+        await done
 
     async def _fly(self) -> None:
         try:
@@ -52,9 +53,9 @@ class GroupCommit:
             left, self._waiting = self._waiting, []  # only when the flight was cancelled: the loop is going down
             _fail(left, StoreUnavailableError("the write was cancelled before it began"))
 
-    async def _commit(self, batch: Sequence[tuple[Write, "asyncio.Future[bool]"]]) -> None:
+    async def _commit(self, batch: Sequence[_Waiting]) -> None:
         try:
-            result = await self._collection.bulk_write([update for update, _ in batch], ordered=False)
+            await self._collection.bulk_write([update for update, _ in batch], ordered=False)
         except BulkWriteError as error:
             _settle(batch, error.details)
         except asyncio.CancelledError:
@@ -68,24 +69,22 @@ class GroupCommit:
                 for single in batch:
                     await self._commit([single])
         else:
-            inserted = result.upserted_ids or {}
-            for index, (write, done) in enumerate(batch):
+            for _, done in batch:
                 if not done.done():
-                    done.set_result(index in inserted or isinstance(write, InsertOne))
+                    done.set_result(None)
 
 
-def _fail(batch: Sequence[tuple[Write, "asyncio.Future[bool]"]], error: Exception) -> None:
+def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
     for _, done in batch:
         if not done.done():
             done.set_exception(error)
 
 
-def _settle(batch: Sequence[tuple[Write, "asyncio.Future[bool]"]], details: Any) -> None:
+def _settle(batch: Sequence[_Waiting], details: Any) -> None:
     """Hand each error of a bulk write to the very update that caused it."""
     errors = {error["index"]: error for error in details.get("writeErrors", [])}
     not_safe = details.get("writeConcernErrors", [])
-    inserted = {entry["index"] for entry in details.get("upserted", [])}
-    for index, (write, done) in enumerate(batch):
+    for index, (_, done) in enumerate(batch):
         if done.done():
             continue
         if index in errors:
@@ -93,7 +92,7 @@ def _settle(batch: Sequence[tuple[Write, "asyncio.Future[bool]"]], details: Any)
         elif not_safe:
             done.set_exception(StoreUnavailableError(f"the write is not safe yet: {not_safe[0].get('errmsg', '')}"))
         else:
-            done.set_result(index in inserted or isinstance(write, InsertOne))
+            done.set_result(None)
 
 
 def _as_exception(error: dict[str, Any]) -> Exception:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from pymongo import UpdateOne
+from pymongo import InsertOne, UpdateOne
 from pymongo.errors import DuplicateKeyError
 
 from infra.mongodb.documents import event_document, event_from
@@ -28,19 +28,20 @@ class MongoShipments:
 
     def __init__(self, store: MongoStore) -> None:
         self._collection = store.collection("shipments")
+        self._inserts = GroupCommit(self._collection)
         self._commits = GroupCommit(self._collection)
         self._reads = GroupRead(self._collection)
         self._statuses = GroupRead(self._collection, fields={"status": True})
 
     async def start_shipment(self, shipment: Shipment) -> Shipment:
         """Store the new shipment unless its order has one; return the stored one."""
-        insert = UpdateOne({"_id": shipment.id}, {"$setOnInsert": _new_document(shipment)}, upsert=True)
+        # Not an upsert: the server inserts the documents of a write at once, and updates them one by one.
         with store_errors():
             try:
-                if await self._commits.write(insert):
-                    return _stored(shipment)
+                await self._inserts.write(InsertOne(_new_document(shipment)))
+                return _stored(shipment)
             except DuplicateKeyError:
-                pass  # another worker inserted it between the server's look and its write
+                pass  # a retry, a redelivery, or another worker's
             document = await self._collection.find_one({"_id": shipment.id}, {"history": False})
         if document is None:
             raise LookupError(f"the order {shipment.order_id!r} has a shipment with a foreign id")
@@ -121,6 +122,7 @@ def _stored(shipment: Shipment) -> Shipment:
 
 def _new_document(shipment: Shipment) -> Document:
     return {
+        "_id": shipment.id,
         "order_id": shipment.order_id,
         "destination": shipment.destination,
         "status": str(shipment.status),
