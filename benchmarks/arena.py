@@ -25,6 +25,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 SUPPLIER_LATENCY = "20ms"
 RETRY_DELAY = "500ms"
 PREFETCH = 100
+"""The worker's default."""
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(PROJECT)}
 _PATIENCE = 30.0
 
@@ -38,6 +39,8 @@ class Arena:
     supplier_url: str
     http: aiohttp.ClientSession
     store: AsyncMongoClient[dict[str, Any]]
+    prefetch: int
+    """Orders that a program has in hand at once, where nothing else is set."""
 
     @property
     def pids(self) -> dict[str, int]:
@@ -106,7 +109,7 @@ class Place:
             "LOGISTICS_MONGODB_URI": self.arena.servers.mongod.mongodb_uri,
             "LOGISTICS_MONGODB_DATABASE": self.name,
             "LOGISTICS_SUPPLIER_URL": self.arena.supplier_url,
-            "LOGISTICS_PREFETCH": str(PREFETCH),
+            "LOGISTICS_PREFETCH": str(self.arena.prefetch),
             "LOGISTICS_RETRY_DELAYS": RETRY_DELAY,
             "LOGISTICS_BREAKER_FAILURE_THRESHOLD": "1000000",  # failing orders must not pause the others
             "LOGISTICS_HEALTH_ADDR": f"{LOOPBACK}:0",
@@ -119,7 +122,7 @@ class Place:
 
 
 @asynccontextmanager
-async def running_arena(folder: Path) -> AsyncIterator[Arena]:
+async def running_arena(folder: Path, *, prefetch: int = PREFETCH) -> AsyncIterator[Arena]:
     """Start the servers, with their data in the folder, and stop them again. Raises LocalServerError."""
     async with AsyncExitStack() as stack:
         servers = LocalServers(folder)
@@ -135,7 +138,7 @@ async def running_arena(folder: Path) -> AsyncIterator[Arena]:
         http = await stack.enter_async_context(aiohttp.ClientSession())
         store = AsyncMongoClient[dict[str, Any]](servers.mongod.mongodb_uri, tz_aware=True)
         stack.push_async_callback(store.close)
-        arena = Arena(servers, supplier, f"http://{LOOPBACK}:{port}", http, store)
+        arena = Arena(servers, supplier, f"http://{LOOPBACK}:{port}", http, store, prefetch)
         await _answers(arena)
         yield arena
 

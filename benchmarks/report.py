@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -11,12 +12,16 @@ from benchmarks.summary import Figure
 
 def print_figures(console: Console, figures: Sequence[Figure]) -> None:
     """Print the figures as a table: medians, the ratio of worker to plain job with its spread, and the goal."""
-    table = Table("", *(program.name for program in (BARE, PLAIN, WORKER)), "worker : plain", "of the rounds", "goal")
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
+    for program in (BARE, PLAIN, WORKER):
+        table.add_column(program.name, justify="right", max_width=9)
+    table.add_column("worker : plain", no_wrap=True)
+    table.add_column("goal", no_wrap=True)
     for figure in figures:
         cells = [_number(figure.medians.get(program.name)) for program in (BARE, PLAIN, WORKER)]
-        spread = f"{min(figure.ratios):.2f} … {max(figure.ratios):.2f}"
-        name = f"{figure.measure.name}, {figure.measure.unit}"
-        table.add_row(name, *cells, f"{figure.ratio:.2f}", spread, _goal(figure))
+        ratio = f"{figure.ratio:.2f} ({min(figure.ratios):.2f}…{max(figure.ratios):.2f})"
+        table.add_row(f"{figure.measure.name}\n[dim]{figure.measure.unit}[/]", *cells, ratio, _goal(figure))
     console.print(table)
 
 
@@ -31,4 +36,4 @@ def _goal(figure: Figure) -> str:
     if measure.goal is None:
         return ""
     sign = "≥" if measure.more_is_better else "≤"
-    return f"{sign} {measure.goal:g}: {'reached' if measure.reaches_goal(figure.ratio) else 'missed'}"
+    return f"{sign} {measure.goal:g} {'reached' if measure.reaches_goal(figure.ratio) else 'missed'}"
