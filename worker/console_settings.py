@@ -28,7 +28,10 @@ def _is_origin(value: str) -> str:
         raise ValueError("write it as people type it, without a path: https://console.example")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ValueError("it begins with https:// unless it is this machine's own: passwords would travel readable")
-    return value.rstrip("/").lower()
+    if parts.port is None and parts.netloc.endswith(":"):
+        raise ValueError("a port follows the colon, or leave the colon out")
+    # As browsers write it in Origin: without the port that goes without saying.
+    return value.rstrip("/").lower().removesuffix(":443" if parts.scheme == "https" else ":80")
 
 
 def is_loopback(host: str) -> bool:

@@ -2,7 +2,6 @@
 
 import html
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Form, Query, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -68,6 +67,5 @@ def _page(wanted: str, problem: str = "", *, status: int = 200) -> Response:
 
 def _local(wanted: str) -> str:
     """Return a path of ours; anything that might lead elsewhere is the first page."""
-    parts = urlsplit(wanted)
-    is_ours = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and not parts.netloc and not parts.scheme
-    return wanted if is_ours and wanted.isprintable() else "/"
+    is_ours = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
+    return wanted if is_ours else "/"

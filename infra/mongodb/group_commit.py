@@ -87,10 +87,10 @@ def _settle(batch: Sequence[_Waiting], details: Any) -> None:
     for index, (_, done) in enumerate(batch):
         if done.done():
             continue
-        if index in errors:
-            done.set_exception(_as_exception(errors[index]))
-        elif not_safe:
+        if not_safe:  # first: what makes an insert a duplicate may not be on a majority itself
             done.set_exception(StoreUnavailableError(f"the write is not safe yet: {not_safe[0].get('errmsg', '')}"))
+        elif index in errors:
+            done.set_exception(_as_exception(errors[index]))
         else:
             done.set_result(None)
 

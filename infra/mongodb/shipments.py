@@ -31,6 +31,7 @@ class MongoShipments:
         self._inserts = GroupCommit(self._collection)
         self._commits = GroupCommit(self._collection)
         self._reads = GroupRead(self._collection)
+        self._known = GroupRead(self._collection, fields={"history": False})
         self._statuses = GroupRead(self._collection, fields={"status": True})
 
     async def start_shipment(self, shipment: Shipment) -> Shipment:
@@ -42,7 +43,7 @@ class MongoShipments:
                 return _stored(shipment)
             except DuplicateKeyError:
                 pass  # a retry, a redelivery, or another worker's
-            document = await self._collection.find_one({"_id": shipment.id}, {"history": False})
+            document = await self._known.get(shipment.id)
         if document is None:
             raise LookupError(f"the order {shipment.order_id!r} has a shipment with a foreign id")
         return _shipment_from(document)

@@ -75,6 +75,8 @@ class _ChannelAcks:
         self._sending: asyncio.Task[None] | None = None
 
     async def settle(self, channel: AbstractChannel, tag: int, word: Word) -> None:
+        if tag < self._next or tag in self._beyond:
+            return  # told before: a second word on it would close the channel
         settled = self._done[tag] = _Settled(word)
         if self._sending is None and (tag == self._next or not self._wait_for_gaps):
             self._sending = asyncio.create_task(self._send(channel))
@@ -82,6 +84,8 @@ class _ChannelAcks:
 
     def forget(self, *_: object) -> None:
         """Let everybody go: the channel is gone, and with it what they wait for."""
+        if self._sending is not None and self._sending is not asyncio.current_task():
+            self._sending.cancel()  # it may wait for room in what nobody writes out any more; it lets its batch go
         _release(self._done.values())
 
     async def _send(self, channel: AbstractChannel) -> None:

@@ -1,5 +1,6 @@
 """The supplier over HTTP."""
 
+import html
 import json
 import re
 import time
@@ -195,8 +196,8 @@ def _without(destination: str, text: str) -> str:
     """Return the text without the destination, where that is there in whole words and long enough to tell anything."""
     if len(destination) < _SHORTEST_HIDDEN:
         return text
-    for spelling in spellings(destination):
-        text = re.sub(rf"(?<!\w){re.escape(spelling)}(?!\w)", "(destination)", text)
+    for spelling in spellings(destination, html.escape(destination)):
+        text = re.sub(rf"(?<!\w){re.escape(spelling)}(?!\w)", "(destination)", text, flags=re.IGNORECASE)
     return text
 
 

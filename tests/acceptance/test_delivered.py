@@ -80,6 +80,7 @@ async def test_a_shipped_order_is_delivered(system: System, named: str) -> None:
     assert shipment is not None
     assert shipment["delivered_at"] == ARRIVED
     assert history(system) == ["received", "shipped", "delivered"]
+    await eventually(lambda: worker.events("notice.delivered"))
     [line] = worker.events("notice.delivered")
     assert (line["trace_id"], line["order_id"], line["shipment_id"]) == ("trace-7", ORDER, shipment_id_for(ORDER))
     assert await worker.terminate() == 0

@@ -62,7 +62,7 @@ async def to_store(system: System) -> AsyncIterator[Proxy]:
 
 async def test_killed_before_the_first_save_only_the_message_is_known(system: System, to_store: Proxy) -> None:
     worker = await system.start_worker(LOGISTICS_MONGODB_URI=to_store.url)
-    first_save = to_store.hold_before(contains(b"setOnInsert", ORDER.encode()))
+    first_save = to_store.hold_before(contains(b"documents", ORDER.encode()))
     await system.publish_order(ORDER)
     await first_save.springs()
     await kill(worker, to_store)

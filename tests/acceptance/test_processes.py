@@ -101,7 +101,7 @@ async def test_one_signal_drains_all_processes(system: System) -> None:
 
 async def test_a_second_signal_ends_all_processes_at_once(system: System) -> None:
     system.supplier.change(latency=20.0)
-    supervisor = await start(system, 2)
+    supervisor = await start(system, 2, LOGISTICS_DRAIN_TIMEOUT="30s")
     await system.publish_order("slow")
     await eventually(lambda: system.supplier.requests())
     supervisor.worker.process.send_signal(signal.SIGINT)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from aiormq.abc import DeliveredMessage
@@ -40,6 +41,7 @@ class Ledger:
         self.done: dict[int, Word] = {}
         self.tasks: dict[int, asyncio.Task[None]] = {}
         self.settled: dict[int, Word] = {}
+        self.is_stuck = False
         channel.on_told = self.take
 
     def hand_out(self, count: int) -> None:
@@ -50,6 +52,10 @@ class Ledger:
         word = WORDS[told.requeue, told.rejected]
         assert self.done.get(told.tag) is word, f"{told.tag} is still in hand, or is to be settled otherwise"
         self.settled[told.tag] = word
+
+
+async def _die(channel: FakeChannel) -> None:
+    channel.die()
 
 
 class GatheredAcksLife(RuleBasedStateMachine):
@@ -99,16 +105,22 @@ class GatheredAcksLife(RuleBasedStateMachine):
 
     @rule(data=st.data(), seconds=st.sampled_from([0.0, 0.5, 3.0]))
     def a_socket_is_slow(self, data: st.DataObject, seconds: float) -> None:
-        self._any(data).channel.drain = lambda: asyncio.sleep(seconds)
+        ledger = self._any(data)
+        if not ledger.is_stuck:
+            ledger.channel.drain = lambda: asyncio.sleep(seconds)
+
+    @rule(data=st.data())
+    def a_socket_takes_nothing_more(self, data: st.DataObject) -> None:
+        """As a queue of frames that is full, which nobody writes out any more; its channel dies in the end."""
+        ledger = self._any(data)
+        ledger.channel.drain = lambda: asyncio.sleep(1e9)
+        ledger.is_stuck = True
 
     @rule(data=st.data())
     def a_channel_dies(self, data: st.DataObject) -> None:
         ledger = self._any(data)
 
-        async def die() -> None:
-            ledger.channel.die()
-
-        self._run(die)
+        self._run(partial(_die, ledger.channel))
 
     @rule(data=st.data(), error=st.sampled_from([ConnectionResetError("gone"), RuntimeError("closed")]))
     def a_channel_dies_while_it_is_told(self, data: st.DataObject, error: Exception) -> None:
@@ -132,6 +144,10 @@ class GatheredAcksLife(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             self._run(lambda: asyncio.sleep(600))
+            for ledger in getattr(self, "ledgers", []):
+                if ledger.is_stuck:
+                    self._run(partial(_die, ledger.channel))
+            self._run(lambda: asyncio.sleep(1))
             for ledger in getattr(self, "ledgers", []):
                 self._all_that_can_be_is_settled(ledger)
         finally:

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 from pymongo import InsertOne, UpdateOne
-from pymongo.errors import DuplicateKeyError, WriteError
+from pymongo.errors import BulkWriteError, DuplicateKeyError, WriteError
 
 from infra.local.ports import free_ports
 from infra.mongodb.group_commit import GroupCommit, Write
@@ -171,3 +171,16 @@ async def test_a_document_the_store_forbids_hurts_no_neighbour(room: Room) -> No
     assert results[0] is None
     assert isinstance(results[1], Exception)
     assert not isinstance(results[1], StoreUnavailableError | WriteError | DuplicateKeyError)
+
+
+async def test_what_is_not_on_a_majority_is_no_duplicate_either() -> None:
+    """A primary that is cut off says both of an insert; the document it found may be taken back."""
+    refused = {"index": 0, "code": 11000, "errmsg": "E11000 duplicate key"}
+    details = {"writeErrors": [refused], "writeConcernErrors": [{"code": 64, "errmsg": "waiting for replication"}]}
+
+    class CutOff:
+        async def bulk_write(self, requests: Sequence[Write], **options: Any) -> Any:
+            raise BulkWriteError(details)
+
+    with pytest.raises(StoreUnavailableError, match="not safe yet: waiting for replication"):
+        await GroupCommit(cast("Collection", CutOff())).write(insert(1))

@@ -6,7 +6,6 @@ Above them everything is real: the library's messages, the publisher, the settle
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any, cast
 
 from aio_pika import Message
@@ -47,7 +46,6 @@ class FakeChannel:
         self.closing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.drain: Callable[[], Awaitable[None]] = _nothing
         """Awaited after the broker was told, as the library waits for its socket."""
-        self.connection = SimpleNamespace(basic_nack=True)
 
     async def basic_ack(self, delivery_tag: int, multiple: bool = False, wait: bool = True) -> None:
         earlier = sorted(tag for tag in self.in_hand if tag < delivery_tag) if multiple else []

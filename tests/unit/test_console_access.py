@@ -114,6 +114,22 @@ def test_a_users_file_that_is_spoilt_later_changes_nothing_until_it_is_mended(us
     assert person(opened, authorization=f"Bearer {tokens[Role.ADMIN]}") is None
 
 
+def test_a_users_file_that_becomes_readable_by_a_chmod_alone_is_read_again(
+    users: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    tokens = write_users(users)
+    opened = access(USERS_FILE=users)
+    users.write_text(f"ben reader {BY_PROXY}\n")
+    with monkeypatch.context() as as_another_user:
+        as_another_user.setattr(Path, "read_text", refused)
+        assert person(opened, authorization=f"Bearer {tokens[Role.ADMIN]}") is not None
+    users.chmod(0o640)
+    assert person(opened, authorization=f"Bearer {tokens[Role.ADMIN]}") is None
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from starlette.datastructures import Headers
 
 from infra.console.access.site import Site
+from worker.console_settings import ConsoleSettings
 
 HERE, PUBLIC = Site(None), Site("https://console.example")
 LINK: dict[str, Any] = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}
@@ -89,3 +91,21 @@ def test_a_console_that_asks_nobody_takes_nothing_from_a_proxy(header: str) -> N
     behind = Headers({"host": "localhost", header: "10.0.0.1"})
     told = asks_nobody.why_foreign(behind, method="GET", is_websocket=False, is_ambient=False)
     assert "set up sign-in first" in str(told)
+
+
+@pytest.mark.parametrize(
+    ("written", "origin"),
+    [
+        ("https://console.example:443", "https://console.example"),
+        ("http://localhost:80/", "http://localhost"),
+        ("https://Console.example:8443", "https://console.example:8443"),
+    ],
+)
+def test_a_public_address_is_compared_as_browsers_write_it(written: str, origin: str) -> None:
+    assert ConsoleSettings(console_public_url=written).console_public_url == origin
+
+
+@pytest.mark.parametrize("written", ["https://console.example:99999", "https://console.example:"])
+def test_a_port_that_there_is_not_stops_the_start(written: str) -> None:
+    with pytest.raises(ValidationError, match=r"[Pp]ort"):
+        ConsoleSettings(console_public_url=written)

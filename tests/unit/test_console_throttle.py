@@ -100,3 +100,17 @@ def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         guesses.looked_at(f"user{number}", "10.0.0.1")
     assert len(guesses.throttle._tries) <= 30
     assert not guesses.looked_at("somebody", "10.0.0.1")  # the address itself is not forgotten
+
+
+def test_tries_that_are_refused_push_nobody_else_s_count_out() -> None:
+    guesses = Guesses()
+    while guesses.looked_at("anna", "10.0.0.1"):
+        pass
+    while guesses.looked_at(f"nobody-{next(_names)}", "10.0.0.2"):
+        pass
+    for _ in range(30_000):
+        assert not guesses.looked_at(f"nobody-{next(_names)}", "10.0.0.2")
+    assert not guesses.looked_at("anna", "10.0.0.1")
+
+
+_names = itertools.count()

@@ -306,3 +306,8 @@ async def test_an_order_published_again_with_a_corrected_destination_goes_there(
     assert room.supplier.asked[-1].destination == "Bergen"
     assert room.shipment.destination == "Bergen"
     assert "redirected" in room.events()
+
+
+def test_the_shipment_of_an_order_has_the_same_id_for_ever() -> None:
+    """It is the idempotency key: another one would dispatch everything that is under way a second time."""
+    assert shipment_id_for("order-17") == "b75dea37-e3e0-53cd-9216-d6c30c28c6a2"

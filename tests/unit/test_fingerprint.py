@@ -1,5 +1,7 @@
 """What makes two failures the same failure."""
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from worker.domain.durations import parse_duration
 from worker.domain.errors import SupplierRejectedError
 from worker.domain.fingerprint import error_chain, fingerprint, top_frame
 from worker.domain.order import parse_order
+from worker.domain.shipment import Shipment
 
 
 def raised_by(function: object, *arguments: object) -> BaseException:
@@ -33,7 +36,8 @@ def test_a_frame_of_somebody_else_s_is_none() -> None:
 def test_the_method_and_not_the_line_is_named() -> None:
     circuit = CircuitBreaker(failure_threshold=3, recovery_timeout=1.0)
     supplier = HttpSupplier("http://127.0.0.1:1", circuit=circuit, timeout=1.0, connections=1)
-    error = raised_by(supplier._judge, 422, None, b"no")
+    shipment = Shipment.for_order("o-1", "Oslo", trace_id="t-1", now=datetime.now(UTC))
+    error = raised_by(supplier._judge, shipment, 422, None, b"no")
     assert top_frame(error) == "infra/supplier/client.py:_judge"
 
 

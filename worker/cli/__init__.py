@@ -8,7 +8,7 @@ import click
 
 from worker.domain.errors import ConfigurationError, LogisticsError
 
-_COMMANDS = {
+COMMANDS = {
     "demo": "worker.cli.demo:demo",
     "worker": "worker.cli.work:work",
     "publish": "worker.cli.publish:publish",
@@ -24,6 +24,7 @@ _COMMANDS = {
     "supplier-simulator": "worker.cli.simulator:supplier_simulator",
     "schema": "worker.cli.schema:schema",
 }
+"""Where each command is."""
 
 
 class _Commands(click.Group):
@@ -32,14 +33,14 @@ class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order a newcomer meets them."""
         del ctx
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command, imported."""
         del ctx
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in COMMANDS:
             return None
-        module, _, attribute = _COMMANDS[cmd_name].partition(":")
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 

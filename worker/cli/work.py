@@ -76,8 +76,7 @@ def _run(settings: Settings, consumers: tuple[str, ...], processes: int) -> int:
         return asyncio.run(supervise(settings, processes=processes, consumers=consumers))
     import uvloop
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_work(settings, consumers))
+    uvloop.run(_work(settings, consumers))
     return 0
 
 

@@ -1,6 +1,5 @@
 """A shipment: what becomes of one order."""
 
-import hashlib
 import uuid
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -31,12 +30,7 @@ def shipment_id_for(order_id: str) -> str:
     Derived, not drawn: a redelivery, a retry and a replay name the same shipment and the same idempotency key
     without reading anything first.
     """
-    # uuid.uuid5, without the object of a UUID on the way: this is done for every order.
-    digest = bytearray(hashlib.sha1(_SHIPMENT_NAMESPACE.bytes + order_id.encode(), usedforsecurity=False).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x50
-    digest[8] = digest[8] & 0x3F | 0x80
-    name = digest.hex()
-    return f"{name[:8]}-{name[8:12]}-{name[12:16]}-{name[16:20]}-{name[20:]}"
+    return str(uuid.uuid5(_SHIPMENT_NAMESPACE, order_id))
 
 
 @dataclass(frozen=True, slots=True)

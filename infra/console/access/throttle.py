@@ -41,11 +41,13 @@ class Throttle:
     def begin(self, name: str, address: str) -> None:
         """Count a try as failed. Raises TooManyTriesError when it must not be looked at; that one does not count."""
         now = self._clock()
-        counted = [(limit, self._tries_of(key, now)) for limit, key in _keys(name, address)]
-        wait = max(tries.blocked_until - now for _, tries in counted)
+        keys = _keys(name, address)
+        # Refused tries are not even noted: in great numbers they would push out what others are counted by.
+        wait = max(self._tries[key].blocked_until - now if key in self._tries else 0.0 for _, key in keys)
         if wait > 0:
             raise TooManyTriesError(wait)
-        for limit, tries in counted:
+        for limit, key in keys:
+            tries = self._tries_of(key, now)
             tries.failed += 1
             tries.last = now
             if tries.failed >= limit.free:

@@ -1,5 +1,6 @@
 """The users file: a line a user, `name role hash`; read again whenever it has changed."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,8 @@ def put_user(path: Path, user: User) -> None:
     unfinished.unlink(missing_ok=True)
     unfinished.touch(mode=mode)
     unfinished.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    if path.exists() and os.geteuid() == 0:
+        os.chown(unfinished, path.stat().st_uid, path.stat().st_gid)  # else the console could read it no more
     unfinished.replace(path)
 
 
@@ -110,9 +113,9 @@ class UsersFile:
             _log.error("console.users_file", error=_words(error), users="as they were")
         return self._users
 
-    def _look(self) -> tuple[int, int, int]:
-        found = self._path.stat()
-        return found.st_mtime_ns, found.st_size, found.st_ino
+    def _look(self) -> tuple[int, ...]:
+        found = self._path.stat()  # the change time, too: a file may become readable by a chown alone
+        return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
     def _read(self) -> dict[str, User]:
         return read_users(self._path.read_text(encoding="utf-8"))

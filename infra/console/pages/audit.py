@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from urllib.parse import quote
 
 from fastapi import Request
 from nicegui import ui
@@ -63,7 +64,7 @@ def _entries(entries: Sequence[AuditEntry]) -> None:
                 with Tag("td", classes="tight"):
                     when(entry.at)
                 with Tag("td", classes="tight"):
-                    link(entry.who, f"{HOME}?who={entry.who}")
+                    link(entry.who, f"{HOME}?who={quote(entry.who, safe='')}")
                 Tag("td", entry.action, "tight")
                 with Tag("td", classes="break"):
                     Tag("span", entry.what)
