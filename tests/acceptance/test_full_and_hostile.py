@@ -176,7 +176,7 @@ async def test_a_disk_full_under_mongod_loses_no_order_and_makes_no_dead_letter(
         await asyncio.to_thread(mongod.start)
         own = System(
             system.amqp_url, mongod.mongodb_uri, system.database, system.supplier, tmp_path, system.channel,
-            {**system.settings, "LOGISTICS_STORE_TIMEOUT": "1s"},
+            {**system.settings, "LOGISTICS_STORE_TIMEOUT": "1s", "LOGISTICS_SUPPLIER_TIMEOUT": "20s"},
         )  # fmt: skip
         stack.callback(own.close)
         worker = await own.start_worker()

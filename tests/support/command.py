@@ -7,6 +7,7 @@ import os
 import runpy
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +47,16 @@ async def run(environment: Mapping[str, str], *arguments: str) -> Ran:
 
 
 async def replay_everything(environment: Mapping[str, str]) -> None:
-    """Replay every open dead letter, as an operator does; a worker that performs the job must be there, or come."""
-    ran = await run(environment, "replay", "start", "--all", "--yes", "--by", "tests", "--why", "mended")
+    """Replay every open dead letter, as an operator does, once the job before has ended.
+
+    A worker that performs the job must be there, or come.
+    """
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        ran = await run(environment, "replay", "start", "--all", "--yes", "--by", "tests", "--why", "mended")
+        if "is active" not in ran.err or time.monotonic() > deadline:
+            break
+        await asyncio.sleep(0.2)
     assert ran.code == 0, ran
 
 
