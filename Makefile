@@ -25,7 +25,7 @@ down: install ## Stop what `make up` started
 
 test: install install-test-tools check ## Run every check and every tier of tests, on real servers
 	$(PYTHON) -m pytest -m "alone and not long" --durations 5
-	$(PYTHON) -m pytest -m "not alone and not long" --numprocesses 4 --dist loadfile --durations 25
+	$(PYTHON) -m pytest -m "not alone and not long" --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations 25
 
 unit: install ## Run the unit tests alone: no servers, a few seconds
 	$(PYTHON) -m pytest tests/unit

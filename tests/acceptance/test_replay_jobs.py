@@ -266,6 +266,7 @@ async def test_what_arrives_while_a_job_runs_is_said_and_left_and_a_second_job_i
     refuse(system)
     await dead(system, *names("o", 20))
     job = await start(system, "--reason", "supplier_rejected", "--canary", "0", "--rate", "2", "--stop-share", "100")
+    await reaches(system, job, "ramp")
     await dead(system, *names("later", 3))
     running = await shown(system, job)
     assert (running["total"], running["arrived_since"]) == (20, 3)

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import runpy
+import subprocess
 import sys
 import tempfile
 import time
@@ -70,7 +71,8 @@ def _run(environment: Mapping[str, str], arguments: tuple[str, ...]) -> Ran:
     settings = command_environment(environment)
     with tempfile.TemporaryDirectory(prefix="logistics-command-") as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
-        code = _warm_run(settings, arguments, out, err)
+        how = _cold_run if "PYTHONPATH" in environment else _warm_run  # that decides on what is imported
+        code = how(settings, arguments, out, err)
         ended = Ran(code, out.read_text(), err.read_text())
     printed = ended.out + ended.err
     for name, value in environment.items():
@@ -79,6 +81,21 @@ def _run(environment: Mapping[str, str], arguments: tuple[str, ...]) -> Ran:
     assert "Traceback" not in printed, printed
     assert "Warning:" not in ended.err, ended.err
     return ended
+
+
+def _cold_run(settings: Mapping[str, str], arguments: tuple[str, ...], out: Path, err: Path) -> int:
+    """Run `python -m worker`; return its exit code."""
+    with out.open("w") as its_out, err.open("w") as its_err:
+        return subprocess.run(
+            [sys.executable, "-m", "worker", *arguments],
+            env=settings,
+            stdin=subprocess.DEVNULL,
+            stdout=its_out,
+            stderr=its_err,
+            timeout=TIMEOUT,
+            cwd=PROJECT,
+            check=False,
+        ).returncode
 
 
 def _warm_run(settings: Mapping[str, str], arguments: tuple[str, ...], out: Path, err: Path) -> int:
