@@ -11,7 +11,7 @@ def story_document(story: OrderStory) -> dict[str, Any]:
     shipment = story.shipment
     whole = None
     if shipment is not None:
-        more = ("destination", "created_at", "updated_at", "delivered_at")
+        more = ("destination", "published_at", "created_at", "updated_at", "delivered_at")
         whole = {**(shipment_document(shipment) or {}), **{name: getattr(shipment, name) for name in more}}
     return {
         "order_id": story.order_id,

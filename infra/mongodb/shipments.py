@@ -129,6 +129,7 @@ def _new_document(shipment: Shipment) -> Document:
         "status": str(shipment.status),
         "retry_count": shipment.retry_count,
         "trace_id": shipment.trace_id,
+        "published_at": shipment.published_at,
         "created_at": shipment.created_at,
         "updated_at": shipment.updated_at,
         "last_error": shipment.last_error,
@@ -156,6 +157,7 @@ def _update(shipment: Shipment) -> UpdateOne:
             "$setOnInsert": {
                 "order_id": shipment.order_id,
                 "trace_id": shipment.trace_id,
+                "published_at": shipment.published_at,
                 "created_at": shipment.created_at,
             },
         },
@@ -175,6 +177,7 @@ def _shipment_from(document: Document) -> Shipment:
         status=status,
         retry_count=document["retry_count"],
         last_error=document["last_error"],
+        published_at=document.get("published_at"),
         delivered_at=document.get("delivered_at"),
         history=[event_from(event) for event in document.get("history", [])],
         stored_status=status,

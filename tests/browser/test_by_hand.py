@@ -1,8 +1,11 @@
 """Orders, replay jobs and workers in a real browser: what happens to them, and the hand on them."""
 
+import json
 import re
+import time
 from collections.abc import AsyncIterator
 
+import aio_pika
 import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
@@ -64,6 +67,40 @@ async def test_an_order_is_found_by_any_of_its_ids_and_told_from_publish_to_ship
 
     page = await someone.open("/orders?q=nobody")
     await expect(page.get_by_text("Nothing is known of it")).to_be_visible()
+
+
+async def test_an_order_is_told_from_publish_to_delivered_with_every_time_it_was_put_off(
+    house: House, visit: Visit
+) -> None:
+    put_off = await put_off_by_the_circuit(house)
+    await house.system.shipped(put_off)
+    exchange = await house.system.channel.get_exchange("shipments", ensure=False)
+    notice = json.dumps({"order_id": put_off, "delivered_at": "2026-03-01T14:05:00Z"}).encode()
+    await exchange.publish(aio_pika.Message(notice), "shipment.delivered", mandatory=True, timeout=10)
+    await eventually(lambda: house.system.status(put_off) == "DELIVERED")
+    page = await (await visit(house)).open(f"/orders?q={put_off}")
+    lines = page.locator("ol.story > li")
+    await expect(lines.first).to_contain_text("Published")
+    await expect(lines.nth(1)).to_contain_text("Received by a worker")
+    await expect(lines.filter(has_text="Deferred").first).to_contain_text("CircuitBreakerOpenException")
+    await expect(lines.nth(-2)).to_contain_text("Shipped")
+    await expect(lines.last).to_contain_text("Delivered")
+    for place in range(await lines.count()):
+        await expect(lines.nth(place).get_by_role("time")).to_have_text(re.compile(r"\d\d:\d\d"))
+
+
+async def put_off_by_the_circuit(house: House) -> str:
+    """Publish orders while the supplier is out until the open circuit refuses one; return its id."""
+    house.system.supplier.change(outage=True)
+    deferred = {"order_id": {"$regex": "^put-off-"}, "history.event": "deferred"}
+    for number in range(200):
+        published_at = int(time.time() * 1000)
+        await house.system.publish_order(f"put-off-{number}", headers={"published_at": published_at})
+        found = house.system.db.shipments.find_one(deferred)
+        if found is not None:
+            house.system.supplier.change(outage=False)
+            return str(found["order_id"])
+    raise AssertionError("the circuit never refused an order")
 
 
 async def test_a_failed_order_leads_to_its_dead_letter(house: House, visit: Visit) -> None:

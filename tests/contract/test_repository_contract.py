@@ -17,6 +17,7 @@ from worker.domain.ports import IRepository
 from worker.domain.shipment import Shipment, ShipmentStatus
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123000, tzinfo=UTC)
+PUBLISHED = NOW - timedelta(milliseconds=42)
 LATER = NOW + timedelta(seconds=5)
 ARRIVED = NOW + timedelta(days=2)
 WORKER = "worker-1"
@@ -56,7 +57,7 @@ async def _opened(uri: str, database: str, *, timeout: float = 5.0) -> AsyncIter
 
 
 def a_shipment(order_id: str = "A-1", *, destination: str = "Oslo", trace_id: str = "trace-1") -> Shipment:
-    return Shipment.for_order(order_id, destination, trace_id=trace_id, now=NOW)
+    return Shipment.for_order(order_id, destination, trace_id=trace_id, now=NOW, published_at=PUBLISHED)
 
 
 async def stored(room: Room, shipment: Shipment) -> Shipment:

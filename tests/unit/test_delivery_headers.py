@@ -213,3 +213,19 @@ def test_a_replayed_message_keeps_the_letter_it_belongs_to() -> None:
 
 def test_times_are_whole_milliseconds() -> None:
     assert to_milliseconds(datetime(2026, 3, 1, 12, 0, 0, 1999, tzinfo=UTC)) == NOW + 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "published"),
+    [
+        ({"published_at": NOW}, datetime(2026, 3, 1, 12, tzinfo=UTC)),
+        ({"published_at": NOW, "replay_id": str(uuid.uuid4())}, datetime(2026, 3, 1, 12, tzinfo=UTC)),
+        ({"published_at": "yesterday"}, datetime(2026, 3, 2, tzinfo=UTC)),
+        ({}, datetime(2026, 3, 2, tzinfo=UTC)),
+        ({"replay_id": str(uuid.uuid4())}, None),
+    ],
+)
+def test_an_order_was_published_when_its_publisher_first_did(
+    headers: dict[str, object], published: datetime | None
+) -> None:
+    assert state_of(headers, published_at=datetime(2026, 3, 2, tzinfo=UTC)).published_at == published

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.support.letters import NOW, a_letter
 from worker.domain.dead_letter import LetterEvent
-from worker.domain.letter_story import ReplayEnd, ReplayStory, replays_of, timeline
+from worker.domain.letter_story import ReplayEnd, ReplayStory, published, replays_of, timeline
 from worker.domain.selection import DeadLetterState
 from worker.domain.shipment import Shipment
 
@@ -107,7 +107,7 @@ def test_whatever_the_history_holds_there_is_one_story_for_each_replay(events: l
 def test_the_timeline_goes_from_publish_to_now() -> None:
     letter = a_letter(published_at=second(-10), history=(LetterEvent(at=second(3), event="filed"),), order_id="A")
     other = a_letter(dead_lettered_at=second(1), order_id="A", state=DeadLetterState.RESOLVED)
-    shipment = Shipment.for_order("A", "Oslo", trace_id="t", now=second(-5))
+    shipment = Shipment.for_order("A", "Oslo", trace_id="t", now=second(-15))
     entries = timeline(letter, shipment, [other])
     assert [(entry.of, entry.event.event) for entry in entries] == [
         ("message", "published"),
@@ -117,6 +117,15 @@ def test_the_timeline_goes_from_publish_to_now() -> None:
     ]
     note = getattr(entries[2].event, "note", "")
     assert note == f"{other.id} · supplier_rejected, resolved · {other.error_message}"
+
+
+def test_when_an_order_was_published_stands_first_whatever_the_publisher_s_clock_says() -> None:
+    letters = [a_letter(published_at=second(2)), a_letter(published_at=second(1)), a_letter()]
+    told = Shipment.for_order("A", "Oslo", trace_id="t", now=NOW, published_at=second(3))
+    untold = Shipment.for_order("A", "Oslo", trace_id="t", now=NOW)
+    assert [entry.event.at for entry in timeline(letters[0], told)] == [second(3), NOW, NOW]
+    assert [entry.event.at for entry in published(untold, letters)] == [second(1)]
+    assert published(untold, letters[2:]) == published(None, ()) == []
 
 
 def test_a_timeline_of_a_letter_alone_is_its_history() -> None:

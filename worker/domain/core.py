@@ -55,7 +55,13 @@ class LogisticsCore:
         Copies of one order are handled one after the other in this process; across processes the idempotency key
         and the store's refusal to take a SHIPPED shipment back keep a second dispatch away.
         """
-        new = Shipment.for_order(order.order_id, order.destination, trace_id=state.trace.trace_id, now=self._clock())
+        new = Shipment.for_order(
+            order.order_id,
+            order.destination,
+            trace_id=state.trace.trace_id,
+            now=self._clock(),
+            published_at=state.published_at,
+        )
         async with self._one_at_a_time.hold(new.id):
             try:
                 return await self._process(new, state)

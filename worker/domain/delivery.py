@@ -4,7 +4,7 @@ import hashlib
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from worker.domain.fingerprint import error_chain, top_frame
 from worker.domain.header_reader import HeaderReader, usable_text
@@ -39,6 +39,8 @@ class MessageState:
     """What the headers of a delivery say, each value checked; an unusable one counts as absent."""
 
     trace: TraceContext
+    published_at: datetime | None
+    """When the order was published first, by its publisher's word."""
     attempt: int
     """Failed tries so far."""
     deferrals: int
@@ -72,6 +74,7 @@ class MessageState:
         returned = "origin_routing_key" in delivery.headers
         return cls(
             trace=trace,
+            published_at=_first_published(delivery),
             attempt=reader.count("attempt") or 0,
             deferrals=reader.count("deferrals") or 0,
             first_failed_at=reader.milliseconds("first_failed_at"),
@@ -173,6 +176,17 @@ def dead_letter_id_for(
 def to_milliseconds(at: datetime) -> int:
     """Return a time as headers carry it."""
     return int(at.timestamp() * 1000)
+
+
+def _first_published(delivery: Delivery) -> datetime | None:
+    """Return what the publisher's header says, which every copy carries on, else its timestamp, in whole seconds.
+
+    The timestamp of a replay's copy tells when it was replayed.
+    """
+    exact = HeaderReader(delivery.headers).milliseconds("published_at")
+    if exact is not None:
+        return datetime.fromtimestamp(exact / 1000, UTC)
+    return None if "replay_id" in delivery.headers else delivery.published_at
 
 
 def _is_failed_try(reason: DeadLetterReason) -> bool:

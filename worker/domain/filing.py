@@ -117,7 +117,13 @@ class DeadLetterFiling:
             order = parse_order(body, max_bytes=self._max_body_bytes)
         except MalformedOrderError:
             return None  # it names an order, but is none
-        new = Shipment.for_order(order.order_id, order.destination, trace_id=letter.trace_id, now=self._clock())
+        new = Shipment.for_order(
+            order.order_id,
+            order.destination,
+            trace_id=letter.trace_id,
+            now=self._clock(),
+            published_at=letter.published_at,
+        )
         new.give_up(letter.reason, letter.error_message, now=self._clock(), worker=self._worker)
         shipment = await self._repository.start_shipment(new)
         try:

@@ -77,14 +77,22 @@ def timeline(
     `others`: other dead letters of the same order, a line each.
     """
     entries = [TimelineEntry("dead letter", event) for event in letter.history]
-    if letter.published_at is not None:
-        entries.append(TimelineEntry("message", LetterEvent(at=letter.published_at, event="published")))
     entries += [TimelineEntry("shipment", event) for event in (shipment.history if shipment is not None else ())]
     for other in others:
         note = f"{other.id} · {other.reason}, {other.state} · {other.error_message}"
         event = LetterEvent(at=other.dead_lettered_at, event="dead_lettered", note=note)
         entries.append(TimelineEntry("other dead letter", event))
-    return sorted(entries, key=lambda entry: entry.event.at)
+    return [*published(shipment, [letter]), *sorted(entries, key=lambda entry: entry.event.at)]
+
+
+def published(shipment: Shipment | None, letters: Iterable[DeadLetterRecord]) -> list[TimelineEntry]:
+    """Return the first line of an order's timeline: when it was published; none where its publisher did not say.
+
+    First whatever the others say: the publisher's clock is another one than the worker's.
+    """
+    at = shipment.published_at if shipment is not None else None
+    at = at or min((letter.published_at for letter in letters if letter.published_at is not None), default=None)
+    return [] if at is None else [TimelineEntry("message", LetterEvent(at=at, event="published"))]
 
 
 def _concerned(stories: Sequence[ReplayStory], event: LetterEvent) -> int | None:

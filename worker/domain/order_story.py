@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from worker.domain.dead_letter import DeadLetterRecord, LetterEvent
-from worker.domain.letter_story import TimelineEntry
+from worker.domain.dead_letter import DeadLetterRecord
+from worker.domain.letter_story import TimelineEntry, published
 from worker.domain.ports import IDeadLetterSearch
 from worker.domain.selection import Selection
 from worker.domain.shipment import Shipment, shipment_id_for
@@ -81,7 +81,4 @@ def _timeline(shipment: Shipment | None, letters: Sequence[DeadLetterRecord]) ->
     entries = [TimelineEntry("shipment", event) for event in (shipment.history if shipment is not None else ())]
     for letter in letters:
         entries += [TimelineEntry(f"dead letter {letter.id}", event) for event in letter.history]
-    published = min((letter.published_at for letter in letters if letter.published_at is not None), default=None)
-    if published is not None:
-        entries.append(TimelineEntry("message", LetterEvent(at=published, event="published")))
-    return sorted(entries, key=lambda entry: entry.event.at)
+    return [*published(shipment, letters), *sorted(entries, key=lambda entry: entry.event.at)]

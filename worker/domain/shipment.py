@@ -61,6 +61,8 @@ class Shipment:
     retry_count: int = 0
     """Failed tries, over all retries and replays. Deferrals do not count."""
     last_error: str | None = None
+    published_at: datetime | None = None
+    """When its order was published, by the publisher's word; None where that said nothing."""
     delivered_at: datetime | None = None
     """When it arrived, by the supplier's word; None until it is DELIVERED."""
     history: list[HistoryEvent] = field(default_factory=list)
@@ -70,7 +72,9 @@ class Shipment:
     """The status the store is known to hold; None when nothing was read or written yet."""
 
     @classmethod
-    def for_order(cls, order_id: str, destination: str, *, trace_id: str, now: datetime) -> "Shipment":
+    def for_order(
+        cls, order_id: str, destination: str, *, trace_id: str, now: datetime, published_at: datetime | None = None
+    ) -> "Shipment":
         """Return the new, PENDING shipment of an order."""
         shipment = cls(
             id=shipment_id_for(order_id),
@@ -79,6 +83,7 @@ class Shipment:
             trace_id=trace_id,
             created_at=now,
             updated_at=now,
+            published_at=published_at,
         )
         shipment.record(HistoryEvent(at=now, event="received"))
         return shipment

@@ -104,6 +104,7 @@ class OrderShipment(LetterShipment):
     """The shipment of an order."""
 
     destination: str = Field(description="••• when it is hidden from you")
+    published_at: datetime | None = Field(description="null where the publisher did not say")
     created_at: datetime
     updated_at: datetime
     delivered_at: datetime | None
