@@ -1,5 +1,7 @@
 """What operators do, as services on open connections: the console's pages and its API work on these."""
 
+import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -32,6 +34,9 @@ from worker.domain.triage import Triage
 from worker.domain.worker_controls import WorkerControls
 from worker.fleet import Fleet
 from worker.settings import Settings
+from worker.spans import open_tracing
+
+_SPANS_TIMEOUT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +63,15 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     store = MongoStore(
         settings.required("mongodb_uri"), database=settings.mongodb_database, timeout=settings.store_timeout
     )
-    publisher = ReplayPublisher(settings.required("amqp_url"), name="logistics console edit")
+    tracing = open_tracing(settings, service="logistics-console", instance=f"logistics console {os.getpid()}")
+    publisher = ReplayPublisher(settings.required("amqp_url"), name="logistics console edit", tracing=tracing)
     try:
         yield services_on(store, publisher, settings)
     finally:
         with suppress(BrokerUnavailableError):  # it is gone, which is what was wanted
             await publisher.close()
         store.close()
+        await asyncio.to_thread(tracing.close, timeout=_SPANS_TIMEOUT)
 
 
 def services_on(store: MongoStore, publisher: ReplayPublisher, settings: Settings) -> Services:

@@ -9,6 +9,7 @@ import pytest
 from infra.local.ports import free_ports
 from tests.support.collector import Collector, SeenSpan, running_collector
 from tests.support.command import replay_everything, run
+from tests.support.console import console_here
 from tests.support.system import System, eventually
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -88,6 +89,32 @@ async def test_each_retry_and_replay_is_linked_to_the_one_before_and_only_the_en
     [letter] = system.letters()
     assert letter["headers"]["baggage"] == "user=ben,tier=gold;p"
     assert letter["headers"]["traceparent"] == f"00-{TRACE}-{PARENT}-01"
+
+
+async def test_the_copy_of_an_edit_is_linked_to_what_dead_lettered_the_order_and_its_delivery_to_the_copy(
+    system: System, collector: Collector
+) -> None:
+    system.supplier.change(rules=[{"match": "*", "refuse": True}])
+    worker = await system.start_worker()
+    for order in ("by-console", "by-command"):
+        await system.publish_order(order)
+    await eventually(lambda: len(system.letters(state="open")) == 2)
+    system.supplier.change(rules=[])
+    [first], [second] = (system.letters(order_id=order) for order in ("by-console", "by-command"))
+    async with console_here(system.environment()) as console, console.caller() as person:
+        edit = {"revision": first["revision"], "fields": {"destination": "Bergen"}, "why": "moved"}
+        sent = await person.post(f"/api/dead-letters/{first['_id']}/edit", json=edit)
+        assert sent.json()["result"] == "sent", sent.text
+    edit_it = ("dead-letters", "edit", second["_id"], "--set", "destination=Bergen", "--why", "moved", "--yes")
+    assert (await run(system.environment(), *edit_it)).code == 0
+    await system.shipped("by-console", "by-command")
+    assert await worker.terminate() == 0
+    copies = collector.named("publish orders:order.placed")
+    assert [copy.service for copy in copies] == ["logistics-console", "logistics-edit"]
+    dead = {span.trace_id: span.span_id for span in collector.named("publish orders.dead-letter")}
+    assert [copy.links for copy in copies] == [[dead[copy.trace_id]] for copy in copies]
+    shipped = {span.trace_id: span for span in collector.named(WORK) if not span.is_error}
+    assert [shipped[copy.trace_id].links for copy in copies] == [[copy.span_id] for copy in copies]
 
 
 @pytest.mark.parametrize("how", ["nobody listens", "it never answers"])

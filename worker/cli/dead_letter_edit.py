@@ -1,6 +1,7 @@
 """`logistics dead-letters edit`."""
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -25,11 +26,14 @@ from worker.domain.edit import Edit, EditReport, EditResult
 from worker.domain.editing import Editing
 from worker.domain.errors import StoreUnavailableError
 from worker.domain.letter_story import ReplayEnd, ReplayStory
+from worker.domain.tracing import ITracing
 from worker.edit_documents import edit_document
 from worker.services import editing_on
 from worker.settings import Settings, load_settings
+from worker.spans import open_tracing
 
 _POLL = 0.5
+_SPANS_TIMEOUT = 2.0
 
 
 @click.command("edit")
@@ -98,7 +102,9 @@ def edit(
     reason = checked_why(why, dry_run=dry_run)
     settings = load_settings()
     setup_logging("WARNING")
-    command = _EditCommand(settings)
+    tracing = open_tracing(settings, service="logistics-edit", instance=f"logistics edit {os.getpid()}")
+    ctx.call_on_close(lambda: tracing.close(timeout=_SPANS_TIMEOUT))
+    command = _EditCommand(settings, tracing)
     letter = asyncio.run(command.load(letter_id))
     body = new_body(letter, file, fields, needs_editor=not any(changes.values()))
     prepared = asyncio.run(command.prepare(letter, body=body, **changes))
@@ -132,8 +138,9 @@ def _is_failure(report: EditReport, story: ReplayStory | None) -> bool:
 class _EditCommand:
     """The steps of the command."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tracing: ITracing) -> None:
         self._settings = settings
+        self._tracing = tracing
 
     async def load(self, text: str) -> DeadLetterRecord:
         async with self._open() as (letters, editing, _):
@@ -155,7 +162,7 @@ class _EditCommand:
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[tuple[Letters, Editing, ReplayPublisher]]:
-        publisher = ReplayPublisher(self._settings.required("amqp_url"), name="logistics edit")
+        publisher = ReplayPublisher(self._settings.required("amqp_url"), name="logistics edit", tracing=self._tracing)
         async with open_store(self._settings) as store:
             letters = letters_of(store)
             editing = editing_on(
