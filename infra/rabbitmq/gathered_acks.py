@@ -38,9 +38,9 @@ class GatheredAcks:
     def __init__(self, *, wait_for_gaps: bool) -> None:
         """`wait_for_gaps`: what is done with beyond a gap waits until it closes.
 
-        For deliveries that take about the same time. Of others a slow one would keep the places of all behind it. But
-        single acks in great numbers are at risk: RabbitMQ keeps those of a quorum queue waiting from the 32nd on, and
-        when the channel is closed it forgets them.
+        For deliveries that take about the same time. Of others a slow one would keep the places of all behind it, and
+        one that is never settled would keep them until the channel ends. But single acks in great numbers are at risk:
+        RabbitMQ keeps those of a quorum queue waiting from the 32nd on, and when the channel is closed it forgets them.
         """
         self._wait_for_gaps = wait_for_gaps
         self._channels: WeakKeyDictionary[AbstractChannel, _ChannelAcks] = WeakKeyDictionary()
@@ -67,18 +67,18 @@ class _ChannelAcks:
 
     def __init__(self, *, wait_for_gaps: bool) -> None:
         self._wait_for_gaps = wait_for_gaps
-        self._next = 1
-        """The oldest delivery that is not settled; a channel counts them from 1."""
-        self._beyond: set[int] = set()
-        """Deliveries beyond it that are."""
+        self._last = 0
+        """The last delivery the broker was told of; a channel counts them from 1."""
+        self._gaps: set[int] = set()
+        """Those before it that it was not told of; they are in hand, so there are no more than the prefetch."""
         self._done: dict[int, _Settled] = {}
         self._sending: asyncio.Task[None] | None = None
 
     async def settle(self, channel: AbstractChannel, tag: int, word: Word) -> None:
-        if tag < self._next or tag in self._beyond:
+        if tag <= self._last and tag not in self._gaps:
             return  # told before: a second word on it would close the channel
         settled = self._done[tag] = _Settled(word)
-        if self._sending is None and (tag == self._next or not self._wait_for_gaps):
+        if self._sending is None and (tag == self._last + 1 or not self._wait_for_gaps):
             self._sending = asyncio.create_task(self._send(channel))
         await settled.told
 
@@ -108,8 +108,10 @@ class _ChannelAcks:
             done, self._done = self._done, {}
             return done
         run: dict[int, _Settled] = {}
-        while self._next + len(run) in self._done:
-            run[self._next + len(run)] = self._done.pop(self._next + len(run))
+        following = self._last + 1
+        while following in self._done:
+            run[following] = self._done.pop(following)
+            following += 1
         return run
 
     async def _tell(self, channel: AbstractChannel, done: Mapping[int, "_Settled"]) -> None:
@@ -125,15 +127,14 @@ class _ChannelAcks:
             await channel.basic_ack(tag, wait=tag == alone[-1])
 
     def _advance(self, done: Mapping[int, "_Settled"]) -> int:
-        """Return the last of these that is acknowledged in a run without a gap; 0 when none is."""
-        self._beyond.update(done)
-        finished = 0
-        while self._next in self._beyond:
-            self._beyond.discard(self._next)
-            if self._next in done and done[self._next].word is Word.ACK:
-                finished = self._next
-            self._next += 1
-        return finished
+        """Note these as told; return the last of them that is acknowledged with no gap before it, 0 when none is."""
+        for tag in done:
+            self._gaps.discard(tag)
+            if tag > self._last:
+                self._gaps.update(range(self._last + 1, tag))
+                self._last = tag
+        oldest = min(self._gaps, default=self._last + 1)
+        return max((tag for tag, settled in done.items() if tag < oldest and settled.word is Word.ACK), default=0)
 
 
 class _Settled:
