@@ -1,9 +1,11 @@
 """Orders, replay jobs and workers in a real browser: what happens to them, and the hand on them."""
 
+import itertools
 import json
 import re
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aio_pika
 import pytest
@@ -91,16 +93,24 @@ async def test_an_order_is_told_from_publish_to_delivered_with_every_time_it_was
 
 async def put_off_by_the_circuit(house: House) -> str:
     """Publish orders while the supplier is out until the open circuit refuses one; return its id."""
+    numbers = itertools.count()
+
+    async def is_refused() -> bool:
+        headers = {"published_at": int(time.time() * 1000)}
+        await house.system.publish_order(f"put-off-{next(numbers)}", headers=headers)
+        return refused() is not None
+
+    def refused() -> dict[str, Any] | None:
+        return house.system.db.shipments.find_one({"order_id": {"$regex": "^put-off-"}, "history.event": "deferred"})
+
     house.system.supplier.change(outage=True)
-    deferred = {"order_id": {"$regex": "^put-off-"}, "history.event": "deferred"}
-    for number in range(200):
-        published_at = int(time.time() * 1000)
-        await house.system.publish_order(f"put-off-{number}", headers={"published_at": published_at})
-        found = house.system.db.shipments.find_one(deferred)
-        if found is not None:
-            house.system.supplier.change(outage=False)
-            return str(found["order_id"])
-    raise AssertionError("the circuit never refused an order")
+    try:
+        await eventually(is_refused)
+    finally:
+        house.system.supplier.change(outage=False)
+    found = refused()
+    assert found is not None
+    return str(found["order_id"])
 
 
 async def test_a_failed_order_leads_to_its_dead_letter(house: House, visit: Visit) -> None:
@@ -199,5 +209,25 @@ async def test_prefetch_and_circuit_of_all_workers_are_set_by_hand(house: House,
     await page.get_by_role("button", name="Reset circuit").first.click()
     await page.get_by_role("dialog").get_by_role("button", name="Reset circuit").click()
     await expect(row).to_contain_text("closed", timeout=10_000)
-    audit = await someone.open("/audit?action=workers")
-    await expect(audit.get_by_role("row").filter(has_text="wrong addresses")).to_contain_text("all workers")
+    await the_audit_log_is_filtered(await someone.open("/audit"))
+
+
+async def the_audit_log_is_filtered(page: Page) -> None:
+    """Look for what was done to the workers, by the form."""
+    rows, form = page.get_by_role("row"), page.get_by_role("search", name="Filter the audit log")
+    await expect(rows.filter(has_text="replay.cancel").first).to_be_visible()
+    who = await rows.nth(1).get_by_role("link").first.inner_text()
+    await form.get_by_label("What").select_option("workers")
+    await form.get_by_label("Who").fill(who)
+    await form.get_by_label("Since").fill("1h")
+    await form.get_by_role("button", name="Filter").click()
+    await page.wait_for_url(f"**/audit?action=workers&who={who}&since=1h")
+    await expect(rows.filter(has_text="wrong addresses")).to_contain_text("all workers")
+    await expect(rows.filter(has_text="replay.")).to_have_count(0)
+    await expect(form.get_by_label("Since")).to_have_value("1h")
+    await form.get_by_label("Who").fill("nobody")
+    await form.get_by_role("button", name="Filter").click()
+    await expect(page.get_by_text("Nothing was done")).to_be_visible()
+    await form.get_by_label("Since").fill("yesterday")
+    await form.get_by_role("button", name="Filter").click()
+    await expect(page.get_by_role("alert")).to_contain_text("write 2h")

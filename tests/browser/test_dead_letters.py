@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 import pytest_asyncio
@@ -12,6 +13,7 @@ from tests.browser.conftest import House, OpenHouse
 from tests.support.browser import Visit
 from tests.support.letters import NOW, a_letter
 from tests.support.system import eventually
+from worker.domain.selection import DeadLetterState
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -32,6 +34,11 @@ async def a_refused_order(house: House, name: str) -> str:
 
 def state_of(house: House, letter_id: str) -> str:
     return str(house.system.letters(_id=letter_id)[0]["state"])
+
+
+def claim(house: House, letter_id: str, *, at: datetime) -> None:
+    """Have the letter's replay sent at this time."""
+    house.system.db.dead_letters.update_one({"_id": letter_id}, {"$set": {"replay.claimed_at": at}})
 
 
 async def say_why(page: Page, do: str, why: str = "the supplier is mended") -> None:
@@ -139,6 +146,57 @@ async def test_selected_ones_are_discarded_and_taken_back_with_undo(house: House
     await page.get_by_role("button", name="Undo").click()
     await expect(page.get_by_label("Select S-0")).to_be_visible()
     assert [state_of(house, letter.id) for letter in letters] == ["open", "open", "open"]
+
+
+async def test_selected_ones_are_replayed_and_the_others_stay_as_they_are(house: House, visit: Visit) -> None:
+    letters = [
+        a_letter(
+            order_id=f"P-{number}", trace_id="resent", body=b'{"order_id": "P-%d", "destination": "Oslo"}' % number
+        )
+        for number in range(3)
+    ]
+    house.put(*letters)
+    page = await (await visit(house)).open("/dead-letters?trace_id=resent")
+    await page.get_by_label("Select P-0").check()
+    await page.get_by_label("Select P-2").check()
+    await page.locator(".picked").get_by_role("button", name="Replay").click()
+    await say_why(page, "Replay 2 dead letters")
+    await page.wait_for_url("**/replays/*")
+    await expect(page.get_by_text("2 of 2 resolved")).to_be_visible(timeout=15_000)
+    assert [state_of(house, letter.id) for letter in letters] == ["resolved", "open", "resolved"]
+
+
+async def test_one_is_discarded_and_restored_on_its_own_page(house: House, visit: Visit) -> None:
+    letter = a_letter(order_id="O-1")
+    house.put(letter)
+    page = await (await visit(house)).open(f"/dead-letters/{letter.id}")
+    await page.get_by_role("button", name="Discard", exact=True).click()
+    await say_why(page, "Discard 1 dead letter", "a test order")
+    await expect(page.get_by_role("button", name="Replay", exact=True)).to_have_count(0)
+    assert state_of(house, letter.id) == "discarded"
+    await page.get_by_role("button", name="Restore").click()
+    await say_why(page, "Open again", "it was a real one")
+    await expect(page.get_by_role("status")).to_contain_text("Open again: 1 dead letter.")
+    await expect(page.get_by_role("button", name="Replay", exact=True)).to_be_visible()
+    await expect(page.get_by_role("listitem").filter(has_text="Restored")).to_contain_text("it was a real one")
+    assert state_of(house, letter.id) == "open"
+
+
+async def test_a_replay_whose_copy_never_came_back_is_given_up_on_the_letter_s_page_and_not_before_it_is_overdue(
+    house: House, visit: Visit
+) -> None:
+    letter = a_letter(state=DeadLetterState.REPLAYING, replay_id="lost")
+    house.put(letter)
+    claim(house, letter.id, at=datetime.now(UTC))
+    page = await (await visit(house)).open(f"/dead-letters/{letter.id}")
+    await page.get_by_role("button", name="Give the replay up").click()
+    await expect(page.get_by_role("alert")).to_contain_text("(1 replaying), and none has a replay that is overdue")
+    claim(house, letter.id, at=NOW)
+    await page.get_by_role("button", name="Give the replay up").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("1 replay overdue: given up with this")
+    await say_why(page, "Open again", "purged by hand")
+    await expect(page.get_by_role("button", name="Replay", exact=True)).to_be_visible()
+    assert state_of(house, letter.id) == "open"
 
 
 async def test_all_that_match_are_discarded_and_restored(house: House, visit: Visit) -> None:

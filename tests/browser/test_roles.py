@@ -85,6 +85,31 @@ async def test_of_two_operators_the_second_learns_what_the_first_has_done(house:
     await expect(audit.get_by_role("link", name="anna")).to_be_visible()
 
 
+async def test_of_two_operators_who_edit_the_same_letter_the_second_is_told_and_keeps_what_was_typed(
+    house: House, visit: Visit
+) -> None:
+    letter = a_letter(order_id="T-2", body=b'{"order_id": "T-2", "destination": "Olso"}')
+    house.put(letter)
+    anna, otto = await visit(house), await visit(house)
+    first = await sign_in(anna, "anna", f"/dead-letters/{letter.id}/edit")
+    second = await sign_in(otto, "otto", f"/dead-letters/{letter.id}/edit")
+    for page, town in ((first, "Oslo"), (second, "Bergen")):
+        await page.get_by_label("Body").fill(f'{{"order_id": "T-2", "destination": "{town}"}}')
+        await page.get_by_role("button", name="Send as one copy").click()
+        await page.get_by_role("dialog").get_by_label("Why").fill("typo")
+    await first.get_by_role("button", name="Send", exact=True).click()
+    await expect(first.get_by_role("dialog")).to_have_count(0)
+    await second.get_by_role("button", name="Send", exact=True).click()
+    theirs = f"dead letter {letter.id} is (being replayed by anna|resolved: its order was shipped)"
+    await expect(second.get_by_role("alert")).to_contain_text(re.compile(theirs))
+    await expect(second.get_by_label("Body")).to_have_value(re.compile("Bergen"))
+    await house.system.shipped("T-2")
+    assert house.system.supplier.stats()["double_dispatches"] == 0
+    shipment = house.system.shipment("T-2")
+    assert shipment is not None
+    assert shipment["destination"] == "Oslo"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_axe_finds_nothing_on_the_page_to_sign_in_on(house: House, visit: Visit, scheme: str) -> None:
     someone = await visit(house, color_scheme=scheme)

@@ -42,6 +42,15 @@ class TriagePlan:
         """How many letters would be moved."""
         return len(self.ids) + len(self.overdue)
 
+    @property
+    def why_nothing(self) -> str:
+        """Why it would have nothing to do, when nothing would be moved."""
+        others = ", ".join(f"{count:,} {state}" for state, count in self.left_alone.items())
+        if not others:
+            return "no dead letter matches"
+        overdue = "" if self.action is AuditAction.DISCARD else ", and none has a replay that is overdue"
+        return f"none of these dead letters is {_MOVES_FROM[self.action]} ({others}){overdue}"
+
 
 @dataclass(frozen=True, slots=True)
 class TriageReport:

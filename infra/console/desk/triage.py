@@ -23,18 +23,16 @@ class TriageDesk(Part):
     @needs(Role.OPERATOR)
     async def discard(self, plan: TriagePlan, *, why: str) -> TriageReport:
         """Discard the letters of a plan that are still open. Raises NothingToDoError for an empty plan."""
-        _refuse_empty(plan, "open")
+        _refuse_empty(plan)
         return await self._services.triage.discard(plan, why=why, by=self.person.name)
 
     @needs(Role.OPERATOR)
     async def restore(self, plan: TriagePlan, *, why: str) -> TriageReport:
         """Open the letters of a plan that are still discarded, or overdue. Raises NothingToDoError."""
-        _refuse_empty(plan, "discarded")
+        _refuse_empty(plan)
         return await self._services.triage.restore(plan, why=why, by=self.person.name)
 
 
-def _refuse_empty(plan: TriagePlan, state: str) -> None:
-    if plan.count:
-        return
-    others = ", ".join(f"{count:,} {other}" for other, count in plan.left_alone.items())
-    raise NothingToDoError(f"none of these dead letters is {state} ({others})" if others else "no dead letter matches")
+def _refuse_empty(plan: TriagePlan) -> None:
+    if not plan.count:
+        raise NothingToDoError(plan.why_nothing)

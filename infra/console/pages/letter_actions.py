@@ -70,6 +70,8 @@ async def discard(shell: Shell, selection: Selection, refresh: Refresh) -> None:
     """Show what a discard of the selection would do; do it if that is wanted, with a way back."""
     with shell.told():
         plan = await shell.desk.triage.plan_discard(selection)
+        if not plan.count:
+            raise NothingToDoError(plan.why_nothing)
         what = counted(plan.count, LETTER)
         why = await ask(f"Discard {what}?", f"Discard {what}", look="danger", about=lambda: _show_discard(plan))
         if why is None:
@@ -90,6 +92,8 @@ async def restore(shell: Shell, selection: Selection, refresh: Refresh) -> None:
     """Show what a restore of the selection would do, and do it if that is wanted."""
     with shell.told():
         plan = await shell.desk.triage.plan_restore(selection)
+        if not plan.count:
+            raise NothingToDoError(plan.why_nothing)
         what = counted(plan.count, LETTER)
         why = await ask(f"Open {what} again?", "Open again", about=lambda: _show_restore(plan))
         if why is not None:
