@@ -82,15 +82,7 @@ class Worker:
             recovery_timeout=settings.breaker_recovery_timeout,
             on_change=self._circuit_changed,
         )
-        self.supplier = HttpSupplier(
-            settings.required("supplier_url"),
-            circuit=self.circuit,
-            timeout=settings.supplier_timeout,
-            connections=MAX_PREFETCH,  # the intake keeps to the prefetch, which can be changed by hand
-            tls=settings.supplier_tls,
-            on_answer=self.metrics.supplier_answered,
-            tracing=self.tracing,
-        )
+        self.supplier = self._make_supplier()
         self.intake = Intake(prefetch=settings.prefetch, circuit=self.circuit, prepare_store=self._prepare_store)
         self.controlling = Controlling(
             controls=MongoWorkerControls(self.store),
@@ -123,13 +115,29 @@ class Worker:
         )
         self.runs_replays = REPLAYS in consumers
         self.files_dead_letters = DEAD_LETTERS in consumers
+        self._subscribe_to(consumers)
+
+    def _make_supplier(self) -> HttpSupplier:
+        settings = self.settings
+        return HttpSupplier(
+            settings.required("supplier_url"),
+            circuit=self.circuit,
+            timeout=settings.supplier_timeout,
+            connections=MAX_PREFETCH,  # the intake keeps to the prefetch, which can be changed by hand
+            tls=settings.supplier_tls,
+            on_answer=self.metrics.supplier_answered,
+            tracing=self.tracing,
+        )
+
+    def _subscribe_to(self, consumers: Sequence[str]) -> None:
+        prefetch = self.settings.prefetch
         if ORDERS in consumers:
             self.intake.steer_orders(self._subscribe_orders().set_intake_limit)
         if self.files_dead_letters:
-            at_once = settings.prefetch * _FILED_AT_ONCE
+            at_once = prefetch * _FILED_AT_ONCE
             self.intake.steer_other(self._subscribe_dead_letters().set_intake_limit, prefetch=at_once)
         if DELIVERED in consumers:
-            self.intake.steer_other(self._subscribe_delivered().set_intake_limit, prefetch=settings.prefetch)
+            self.intake.steer_other(self._subscribe_delivered().set_intake_limit, prefetch=prefetch)
 
     async def _prepare_store(self) -> None:
         """Return when the store can be worked with and what is wished of this worker is carried out."""
