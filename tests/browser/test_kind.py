@@ -22,23 +22,43 @@ async def house(open_house: OpenHouse) -> AsyncIterator[House]:
         opened.put(*(a_letter(trace_id="kind") for _ in range(12)))
         await opened.system.publish_order("refused-1")
         await eventually(lambda: opened.system.letters(order_id="refused-1"))
+        await trouble(opened)
         yield opened
+
+
+async def trouble(house: House) -> None:
+    """Have a replay that stopped by itself, a worker that is held back by hand, and both in the audit log."""
+    [letter] = house.system.letters(order_id="refused-1")
+    async with caller(house.url) as program:
+        replay = {
+            "ids": [letter["_id"]],
+            "why": "the supplier says it is mended, and that any order goes through again",
+        }
+        job = (await program.post("/api/replays", json=replay)).json()
+
+        async def has_stopped() -> bool:
+            return bool((await program.get(f"/api/replays/{job['id']}")).json()["state"] == "stopped")
+
+        await eventually(has_stopped)
+        (await program.post("/api/workers/pause", json={"why": "the disk is full"})).raise_for_status()
 
 
 def pages(house: House) -> Mapping[str, str]:
     """Every page, and a text that stands on it when it is complete."""
-    letter_id = house.system.letters(order_id="refused-1")[0]["_id"]
+    [letter], [job] = house.system.letters(order_id="refused-1"), house.system.db.replays.find()
     return {
-        "/": "Waiting for another try",
+        "/": "the disk is full",
         "/orders?q=refused-1": "From publish to now",
         "/orders": "Which order?",
         "/dead-letters": "What went wrong",
-        f"/dead-letters/{letter_id}": "What happened",
-        f"/dead-letters/{letter_id}/edit": "What changes",
+        f"/dead-letters/{letter['_id']}": "What happened",
+        f"/dead-letters/{letter['_id']}/edit": "What changes",
         "/dead-letters/00000000-0000-0000-0000-000000000000": "Nothing here",
-        "/replays": "Nothing was replayed yet",
-        "/workers": "Held back by hand",
-        "/audit": "Nothing was done",
+        "/replays": "stopped",
+        f"/replays/{job['_id']}": "failed again",
+        "/workers": "the disk is full",
+        "/audit": "workers.pause",
+        "/audit?who=nobody": "Nothing was done",
     }
 
 

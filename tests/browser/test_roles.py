@@ -111,7 +111,9 @@ async def test_of_two_operators_who_edit_the_same_letter_the_second_is_told_and_
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing_on_the_page_to_sign_in_on(house: House, visit: Visit, scheme: str) -> None:
+async def test_axe_finds_nothing_on_the_page_to_sign_in_on_nor_on_an_empty_one_behind_it(
+    house: House, visit: Visit, scheme: str
+) -> None:
     someone = await visit(house, color_scheme=scheme)
     page = await someone.context.new_page()
     await page.goto(f"{house.url}/sign-in")
@@ -120,6 +122,9 @@ async def test_axe_finds_nothing_on_the_page_to_sign_in_on(house: House, visit: 
     await page.get_by_role("button", name="Sign in").click()
     await expect(page.get_by_role("alert")).to_contain_text("no user of this name has this password")
     assert await axe_complaints(page) == []
+    empty = await sign_in(someone, "rita", "/replays")
+    await expect(empty.get_by_text("Nothing was replayed yet")).to_be_visible()
+    assert await axe_complaints(empty) == []
 
 
 async def test_a_page_that_outlives_its_sign_in_asks_for_another(house: House, visit: Visit) -> None:
