@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from worker.domain.controls import ControlAction, Wish, Wishes
-from worker.moment import moment
 from worker.overview_picture import WorkerView
+from worker.problem import Problem, ProblemKind
 
 _NAMED = 3
 _ORDER = (ControlAction.PAUSE, ControlAction.OPEN_CIRCUIT, ControlAction.PREFETCH)
@@ -17,8 +16,8 @@ _END = {
 }
 
 
-def held_back(wishes: Wishes, workers: Sequence[WorkerView], *, now: datetime) -> list[str]:
-    """Return a sentence for each wish that holds workers back: what, whom, who, since when, why, and what ends it.
+def held_back(wishes: Wishes, workers: Sequence[WorkerView]) -> list[Problem]:
+    """Return each wish that holds workers back, in words: what, whom, who, since when, why, and what ends it.
 
     workers: those that live and take orders. A wish for one that is not among them is left out.
     """
@@ -30,7 +29,7 @@ def held_back(wishes: Wishes, workers: Sequence[WorkerView], *, now: datetime) -
             if wish is not None:
                 concerned.setdefault(_named_together(wish), []).append(worker)
     in_order = sorted(concerned, key=lambda wish: (_ORDER.index(wish.action), wish.worker is not None, wish.revision))
-    return [_sentence(wish, concerned[wish], workers, now) for wish in in_order]
+    return [_problem(wish, concerned[wish], workers) for wish in in_order]
 
 
 def listed_names(names: Sequence[str]) -> str:
@@ -44,13 +43,14 @@ def _named_together(wish: Wish) -> Wish:
     return wish if wish.worker is None else replace(wish, worker="")
 
 
-def _sentence(wish: Wish, concerned: Sequence[WorkerView], workers: Sequence[WorkerView], now: datetime) -> str:
+def _problem(wish: Wish, concerned: Sequence[WorkerView], workers: Sequence[WorkerView]) -> Problem:
     late = [worker.name for worker in concerned if worker.control_revision < wish.revision]
     not_yet = f" ({listed_names(late)}: not yet)" if late else ""
     why = f": {wish.why}" if wish.why else ""
     end = f"'logistics workers {_END[wish.action]} {'--all' if wish.worker is None else 'NAME'}' ends it"
     whom = _whom(wish, [worker.name for worker in concerned], [worker.name for worker in workers])
-    return f"{_what(wish)} on {whom}{not_yet} by {wish.by} since {moment(wish.since, now=now)}{why}; {end}"
+    words = (f"{_what(wish)} on {whom}{not_yet} by {wish.by} since ", wish.since, why)
+    return Problem(ProblemKind.HELD_BACK, words, about=f"{wish.action} {wish.worker} {wish.revision}", advice=end)
 
 
 def _what(wish: Wish) -> str:

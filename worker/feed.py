@@ -12,8 +12,9 @@ from worker.domain.core import utc_now
 from worker.history import History, HistoryReader
 from worker.last_known import LastKnown
 from worker.overview import open_overview_and_store
-from worker.overview_picture import BROKER, STORE, ILooks, Looks, Overview, StoreLook, assemble
-from worker.overview_words import problems
+from worker.overview_picture import BROKER, STORE, ILooks, Looks, Overview, StoreLook, assemble, unreachable
+from worker.overview_problems import problems
+from worker.problem import Problem
 from worker.rates import Meter, Rates
 from worker.sampling import Sampler
 from worker.settings import Settings
@@ -28,8 +29,8 @@ class LivePicture:
     number: int
     """Counts the pictures of a feed, from 1."""
     taken_at: datetime
-    problems: Sequence[str]
-    """What is wrong, one sentence each, the worst first; empty when all is well."""
+    problems: Sequence[Problem]
+    """What is wrong, the worst first; empty when all is well."""
     overview: Overview
     """Its `unreachable` names the servers that do not answer now and says why. Of those it shows what was last known:
     None only where nothing ever was."""
@@ -103,7 +104,7 @@ class OverviewFeed:
         overview = replace(
             assemble(self._broker.shown, self._store.shown, delays=self._delays, now=heard_at),
             taken_at=now,
-            unreachable={server.server: server.in_words(now=now) for server in away},
+            unreachable={server.server: unreachable(server.server, *server.words) for server in away},
         )
         return LivePicture(
             number=1 if self._latest is None else self._latest.number + 1,

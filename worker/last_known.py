@@ -7,7 +7,6 @@ from typing import Any, Generic, TypeVar
 
 from worker.background import end
 from worker.domain.log import StructuredLogger
-from worker.moment import moment
 
 T = TypeVar("T")
 
@@ -51,14 +50,15 @@ class LastKnown(Generic[T]):
         if self._asking is not None:
             await end([self._asking])
 
-    def in_words(self, *, now: datetime) -> str:
-        """Return why there is no answer, and since when what was last known is shown."""
+    @property
+    def words(self) -> tuple[str | datetime, ...]:
+        """Why there is no answer, and since when what was last known is shown."""
         why_not = self._why_not or ""
         if self.known_at is None:
-            return why_not
+            return (why_not,)
         _, _, short = why_not.partition(": ")
-        since = moment(self.known_at, now=now)
-        return f"{self.server} not reachable since {since}: showing what was last known ({short or why_not})"
+        known = f": showing what was last known ({short or why_not})"
+        return f"{self.server} not reachable since ", self.known_at, known
 
     async def _look(self) -> None:
         asked_at = self._clock()

@@ -15,6 +15,7 @@ from infra.rabbitmq.topology import (
     retry_queue,
 )
 from worker.domain.controls import NO_WISHES, Wishes
+from worker.problem import Problem, ProblemKind
 
 BROKER, STORE = "RabbitMQ", "MongoDB"
 LOST_AFTER = 15.0
@@ -145,7 +146,7 @@ class Overview:
     dead_letters: Mapping[str, int] | None
     """By state."""
     oldest_waiting: OldestWaiting
-    unreachable: Mapping[str, str]
+    unreachable: Mapping[str, Problem]
     replay_job: ReplayView | None = None
     control: Wishes | None = None
     """What is wished of the workers by hand."""
@@ -168,8 +169,15 @@ def assemble(broker: Looks | str, store: StoreLook | str, *, delays: Sequence[st
         oldest_waiting=oldest_waiting(looks, seen.reports if seen else None, now=now),
         replay_job=seen.replay if seen else None,
         control=seen.wishes if seen else None,
-        unreachable={name: part for name, part in ((BROKER, broker), (STORE, store)) if isinstance(part, str)},
+        unreachable={
+            name: unreachable(name, part) for name, part in ((BROKER, broker), (STORE, store)) if isinstance(part, str)
+        },
     )
+
+
+def unreachable(server: str, *why: str | datetime) -> Problem:
+    """Return that a server does not answer, and why."""
+    return Problem(ProblemKind.UNREACHABLE, why, about=server)
 
 
 def worker_views(reports: Sequence[Mapping[str, Any]], *, now: datetime) -> list[WorkerView]:

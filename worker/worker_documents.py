@@ -9,12 +9,14 @@ from worker.domain.controls import Wishes
 from worker.domain.worker_controls import Answers
 from worker.overview_picture import WorkerView
 from worker.overview_words import order_takers
+from worker.problem import sentences
 
 
 def workers_document(found: Sequence[WorkerView], wishes: Wishes, *, now: datetime) -> dict[str, Any]:
     """Return the workers, what is wished of them, and in words what is held back."""
     live = [worker for worker in found if not worker.lost]
-    return {"held_back": held_back(wishes, order_takers(live), now=now), "workers": found, "control": wishes}
+    held = sentences(held_back(wishes, order_takers(live)), now=now)
+    return {"held_back": held, "workers": found, "control": wishes}
 
 
 def answers_document(wishes: Wishes, answers: Answers) -> dict[str, Any]:

@@ -153,8 +153,10 @@ async def test_a_replay_that_stops_by_itself_says_why_and_leads_to_what_failed(h
     trouble = page.get_by_role("region", name="Not resolved")
     await expect(trouble.get_by_role("row").filter(has_text="failed again")).to_be_visible()
     overview = await someone.open("/")
-    await expect(overview.get_by_role("status", name="What is wrong")).to_contain_text("stopped by itself")
-    await someone.open("/replays")
+    wrong = overview.get_by_role("region", name="What is wrong")
+    await expect(wrong).to_contain_text("stopped by itself")
+    await wrong.get_by_role("link", name="See the replay").click()
+    await overview.wait_for_url(page.url)
     await confirm(page, "Cancel")
 
 
@@ -185,7 +187,7 @@ async def test_a_worker_is_paused_and_resumed_by_hand_with_who_and_why_for_all_t
     await expect(page.get_by_role("status")).to_contain_text("Carried out by 1 worker.", timeout=10_000)
     await expect(row).to_contain_text("paused")
     await expect(page.get_by_text("disk is full")).to_be_visible()
-    await expect(overview.get_by_role("status", name="What is wrong")).to_contain_text("disk is full")
+    await expect(overview.get_by_role("region", name="What is wrong")).to_contain_text("disk is full")
     await house.system.publish_order("waits-1")
     await eventually(lambda: house.system.depth("orders.work"))
     await row.get_by_role("button", name="Resume").click()

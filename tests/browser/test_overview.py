@@ -17,6 +17,13 @@ from tests.support.system import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+WATCH = """elements => {
+    window.changes = elements.map(() => []);
+    elements.forEach((element, place) => new MutationObserver(() => window.changes[place].push(element.textContent))
+        .observe(element, {subtree: true, childList: true, characterData: true}));
+}"""
+"""Keeps every text that these elements have from now on."""
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def house(open_house: OpenHouse) -> AsyncIterator[House]:
@@ -35,7 +42,12 @@ def number(page: Page, name: str) -> Locator:
 
 
 def wrong(page: Page) -> Locator:
-    return page.get_by_role("status", name="What is wrong")
+    return page.get_by_role("region", name="What is wrong")
+
+
+def read_out(page: Page) -> Locator:
+    """What a screen reader is told of what is wrong."""
+    return page.locator(".verdict + [role=status]")
 
 
 async def take_away(server: Proxy) -> None:
@@ -59,6 +71,7 @@ async def test_what_happens_is_seen_within_moments_without_a_reload_and_nothing_
         await eventually(is_counted, timeout=40.0)
     await expect(number(page, "Dead letters open")).to_have_text("1,234", timeout=2_000)
     await expect(wrong(page)).to_contain_text("1,234 dead letters open: malformed 1234.")
+    await expect(wrong(page).get_by_role("link", name="See them")).to_have_attribute("href", "/dead-letters")
     await page.get_by_role("link", name="malformed 1,234").click()
     await page.wait_for_url("**/dead-letters?reason=malformed")
     await page.go_back()
@@ -68,23 +81,31 @@ async def test_what_happens_is_seen_within_moments_without_a_reload_and_nothing_
     house.system.db.dead_letters.delete_many({})
 
 
-async def test_an_open_circuit_counts_down_and_says_what_the_supplier_answers(house: House, visit: Visit) -> None:
+async def test_an_open_circuit_counts_down_and_is_read_out_once(house: House, visit: Visit) -> None:
     page = await (await visit(house)).open("/")
+    await expect(wrong(page)).to_contain_text("All is well.", timeout=40_000)
+    await page.evaluate(WATCH, [await read_out(page).element_handle(), await wrong(page).element_handle()])
     house.system.supplier.change(outage=True)
     for order in range(6):
         await house.system.publish_order(f"circuit-{order}")
     await expect(wrong(page)).to_contain_text(re.compile("Circuit open for .+ on 1 of 1 worker"), timeout=15_000)
     await expect(wrong(page)).to_contain_text("supplier answers HTTP 503")
     await expect(page.get_by_role("region", name="Workers")).to_contain_text(re.compile("next try in [1-4] s"))
+    await expect(wrong(page).get_by_role("link", name="Workers")).to_have_attribute("href", "/workers")
     house.system.supplier.change(outage=False)
-    await expect(wrong(page)).to_contain_text("All is well.", timeout=40_000)
+    await expect(read_out(page)).to_have_text("All is well.", timeout=40_000)
+    said, shown = await page.evaluate("window.changes")
+    assert len([text for text in said if "circuit open" in text]) == 1
+    assert len([text for text in shown if "Circuit open" in text]) > 2, "its countdown was seen meanwhile"
 
 
 async def test_a_broker_that_goes_away_and_comes_back_while_the_page_is_open(house: House, visit: Visit) -> None:
-    page = await (await visit(house)).open("/")
+    page = await (await visit(house, timezone_id="Pacific/Auckland", locale="en-GB")).open("/")
     await expect(number(page, "Waiting")).to_have_text("0")
     await take_away(house.broker)
     await expect(wrong(page)).to_contain_text("RabbitMQ not reachable since", timeout=15_000)
+    await expect(wrong(page)).not_to_contain_text("UTC")
+    assert "GMT+1" in str(await wrong(page).get_by_role("time").get_attribute("title")), "the reader's zone"
     await expect(number(page, "Waiting")).to_have_text("0", timeout=1)  # last known
     await expect(page.get_by_role("region", name="Workers")).to_contain_text("works")
     await house.broker.listen()

@@ -73,8 +73,9 @@ async def test_a_server_that_goes_away_leaves_what_was_last_known_and_comes_back
             await proxy.cut()
             picture = await seen(feed, lambda picture: picture.last_known)
             assert list(picture.last_known) == [server]
-            assert picture.problems[0].startswith(f"{server} not reachable since ")
-            assert "showing what was last known" in picture.problems[0]
+            told = picture.problems[0].sentence(now=picture.taken_at)
+            assert told.startswith(f"{server} not reachable since ")
+            assert "showing what was last known" in told
             assert picture.overview.queues[0].ready == 3
             assert [worker.name for worker in picture.overview.workers or ()] == [
                 worker.name for worker in before.overview.workers

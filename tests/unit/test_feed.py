@@ -15,6 +15,7 @@ from worker.domain.counts import Counts
 from worker.feed import LivePicture, OverviewFeed
 from worker.history import HistoryReader
 from worker.overview_picture import Looks, StoreLook
+from worker.problem import sentences
 
 START = datetime(2026, 3, 1, 12, 3, tzinfo=UTC)
 
@@ -64,6 +65,10 @@ class Room:
         return self.feed.latest()
 
 
+def told(picture: LivePicture) -> list[str]:
+    return sentences(picture.problems, now=picture.taken_at)
+
+
 @pytest.fixture
 def room() -> Room:
     return Room()
@@ -104,7 +109,7 @@ async def test_without_the_broker_its_queues_are_shown_as_last_known_and_since_w
     await room.look()
     seen_at, room.broker = room.now, "RabbitMQ is not reachable: connection refused"
     picture = await room.look(after=70)
-    assert picture.problems[0] == (
+    assert told(picture)[0] == (
         "RabbitMQ not reachable since 12:03 UTC: showing what was last known (connection refused)"
     )
     assert picture.overview.queues[0].ready == 42
@@ -114,7 +119,7 @@ async def test_without_the_broker_its_queues_are_shown_as_last_known_and_since_w
 
     room.broker = the_looks(work=QueueLook(7, 1))
     picture = await room.look(after=1)
-    assert (picture.problems, picture.last_known, picture.overview.queues[0].ready) == ([], {}, 7)
+    assert (told(picture), picture.last_known, picture.overview.queues[0].ready) == ([], {}, 7)
 
 
 async def test_without_the_store_workers_and_rates_are_shown_as_they_were_and_nobody_is_called_lost(room: Room) -> None:
@@ -127,7 +132,7 @@ async def test_without_the_store_workers_and_rates_are_shown_as_they_were_and_no
     assert picture.rates.shipped == shipped == pytest.approx(3)
     assert picture.overview.workers is not None
     assert [worker.lost for worker in picture.overview.workers] == [False]
-    assert picture.problems == [
+    assert told(picture) == [
         "MongoDB not reachable since 12:03 UTC: showing what was last known (MongoDB did not answer within 5 s)"
     ]
 
@@ -136,13 +141,13 @@ async def test_an_outage_of_yesterday_is_told_with_its_date(room: Room) -> None:
     await room.look()
     room.store = "MongoDB does not answer: no route"
     picture = await room.look(after=86400)
-    assert picture.problems[0].startswith("MongoDB not reachable since 2026-03-01 12:03 UTC: ")
+    assert told(picture)[0].startswith("MongoDB not reachable since 2026-03-01 12:03 UTC: ")
 
 
 async def test_where_nothing_was_ever_known_the_reason_stands_alone(room: Room) -> None:
     room.broker = "RabbitMQ is not reachable: connection refused"
     picture = await room.look()
-    assert picture.problems == ["RabbitMQ is not reachable: connection refused"]
+    assert told(picture) == ["RabbitMQ is not reachable: connection refused"]
     assert (picture.last_known, picture.overview.delayed, picture.rates.published) == ({}, None, None)
 
 
@@ -153,7 +158,7 @@ async def test_a_server_that_hangs_holds_the_picture_up_for_a_second_and_is_aske
     async with asyncio.timeout(5):
         first = await room.look()
         await room.look()
-    assert first.problems == ["RabbitMQ has not answered yet"]
+    assert told(first) == ["RabbitMQ has not answered yet"]
     assert first.overview.shipments == {"SHIPPED": 7}
     assert room.asked == {"RabbitMQ": 1, "MongoDB": 2}
     room.goes_on.set()
@@ -167,7 +172,7 @@ async def test_a_fault_in_a_look_is_told_and_ends_no_feed(room: Room) -> None:
     await room.look()
     room.store = ZeroDivisionError("a bug")
     picture = await room.look(after=1)
-    assert picture.problems[0].endswith("showing what was last known (ZeroDivisionError)")
+    assert told(picture)[0].endswith("showing what was last known (ZeroDivisionError)")
     room.store = None
     assert (await room.look(after=1)).problems == []
 

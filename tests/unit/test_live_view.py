@@ -14,7 +14,7 @@ from worker.cli.status_watch import in_one_line
 from worker.domain.samples import Slot
 from worker.feed import LivePicture
 from worker.history import POINTS, History, history_of
-from worker.overview_words import problems
+from worker.overview_problems import problems
 from worker.rates import Rates
 
 STEP = timedelta(seconds=30)

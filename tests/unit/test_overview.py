@@ -9,7 +9,9 @@ import pytest
 from infra.rabbitmq.depths import QueueLook
 from worker.domain.controls import NO_WISHES, ControlAction, Wish, Wishes
 from worker.overview_picture import Looks, Overview, ReplayView, StoreLook, assemble
-from worker.overview_words import circuit_in_words, oldest_in_words, problems, span
+from worker.overview_problems import problems
+from worker.overview_words import circuit_in_words, oldest_in_words, span
+from worker.problem import sentences
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 IDLE = QueueLook(ready=0, consumers=1)
@@ -57,6 +59,10 @@ def overview(broker: Looks | str | None = None, store: StoreLook | str | None = 
     return assemble(looks, the_store(a_report()) if store is None else store, delays=["1s", "5s"], now=NOW)
 
 
+def told_in(seen: Overview) -> list[str]:
+    return sentences(problems(seen), now=seen.taken_at)
+
+
 def the_oldest(*reports: dict[str, Any], ready: int = 3) -> str:
     seen = overview(the_looks(work=QueueLook(ready, 1)), the_store(*reports))
     return oldest_in_words(seen.oldest_waiting)
@@ -64,7 +70,7 @@ def the_oldest(*reports: dict[str, Any], ready: int = 3) -> str:
 
 def test_nothing_is_wrong_when_all_is_well() -> None:
     seen = overview()
-    assert problems(seen) == []
+    assert told_in(seen) == []
     assert (seen.delayed, seen.delayed_notices) == ({"1s": 4, "5s": 0}, {"1s": 0, "5s": 6})
     assert seen.unreachable == {}
 
@@ -80,12 +86,12 @@ def test_a_worker_is_lost_after_fifteen_seconds_and_a_stopped_one_is_left_out() 
     )
     assert seen.workers is not None
     assert [(worker.name, worker.lost) for worker in seen.workers] == [("b", False), ("late", False), ("lost", True)]
-    assert problems(seen) == ["1 worker lost: lost was last seen 16 s ago"]
+    assert told_in(seen) == ["1 worker lost: lost was last seen 16 s ago"]
 
 
 def test_of_several_lost_workers_the_one_seen_last_is_named() -> None:
     seen = overview(store=the_store(a_report("live"), a_report("old", age=900), a_report("new", age=65)))
-    assert problems(seen) == ["2 workers lost: new was last seen 1 min 5 s ago, the others before"]
+    assert told_in(seen) == ["2 workers lost: new was last seen 1 min 5 s ago, the others before"]
 
 
 def test_a_report_from_a_clock_that_is_ahead_is_no_negative_age() -> None:
@@ -106,7 +112,7 @@ def test_the_countdown_of_a_circuit_goes_on_since_the_report() -> None:
     assert seen.workers is not None
     assert seen.workers[-1].circuit_retry_after == 3.5
     assert circuit_in_words(seen.workers[-1]) == "open, next try in 4 s"
-    assert problems(seen) == [
+    assert told_in(seen) == [
         "circuit open for 40 s on 1 of 2 workers: supplier answers HTTP 503: down for repairs; next try in 4 s"
     ]
 
@@ -125,18 +131,18 @@ def test_the_countdown_of_a_circuit_goes_on_since_the_report() -> None:
     ],
 )
 def test_an_open_circuit_says_why_and_when_it_is_tried(fields: dict[str, Any], sentence: str) -> None:
-    assert problems(overview(store=the_store(a_report(**fields)))) == [sentence]
+    assert told_in(overview(store=the_store(a_report(**fields)))) == [sentence]
 
 
 def test_a_worker_that_takes_no_orders_does_not_count_among_the_circuits() -> None:
     files_only = a_report("files", in_flight={"orders.dlq": 0})
     opened = a_report("ships", circuit="open", circuit_retry_after=3.0, last_failure="HTTP 500: (empty answer)")
-    assert "on 1 of 1 worker" in problems(overview(store=the_store(files_only, opened)))[0]
+    assert "on 1 of 1 worker" in told_in(overview(store=the_store(files_only, opened)))[0]
 
 
 def test_a_queue_without_a_consumer_is_told_with_what_waits_in_it() -> None:
     looks = the_looks(work=QueueLook(1, 0), notices=QueueLook(2, 0), dlq=QueueLook(0, 0))
-    assert problems(overview(looks, the_store())) == [
+    assert told_in(overview(looks, the_store())) == [
         "no consumer on orders.work: 1 message waiting; 'logistics worker' is one",
         "no consumer on shipments.delivered: 2 messages waiting; 'logistics worker' is one",
         "no consumer on orders.dlq; 'logistics worker' is one",
@@ -145,29 +151,29 @@ def test_a_queue_without_a_consumer_is_told_with_what_waits_in_it() -> None:
 
 def test_no_consumer_while_the_circuit_is_open_is_how_it_should_be() -> None:
     opened = a_report(circuit="open", circuit_retry_after=9.0, last_failure="HTTP 503: x", intake_limit=0)
-    told = problems(overview(the_looks(work=QueueLook(9, 0)), the_store(opened)))
+    told = told_in(overview(the_looks(work=QueueLook(9, 0)), the_store(opened)))
     assert [sentence.partition(":")[0] for sentence in told] == ["circuit open on 1 of 1 worker"]
 
 
 def test_an_open_circuit_is_no_reason_for_delivery_notices_to_wait() -> None:
     opened = a_report(circuit="open", circuit_retry_after=9.0, last_failure="HTTP 503: x", intake_limit=0)
-    told = problems(overview(the_looks(work=QueueLook(9, 0), notices=QueueLook(2, 0)), the_store(opened)))
+    told = told_in(overview(the_looks(work=QueueLook(9, 0), notices=QueueLook(2, 0)), the_store(opened)))
     assert told[0] == "no consumer on shipments.delivered, though 1 worker for it: connecting, or paused"
     assert told[1].startswith("circuit open on 1 of 1 worker: ")
 
 
 def test_a_worker_of_delivery_notices_alone_does_not_count_among_the_circuits() -> None:
     notices_only = a_report("notices", in_flight={"shipments.delivered": 0}, circuit="open", circuit_retry_after=3.0)
-    assert problems(overview(store=the_store(notices_only))) == []
+    assert told_in(overview(store=the_store(notices_only))) == []
 
 
 def test_no_consumer_although_a_worker_runs_is_told_as_such() -> None:
-    told = problems(overview(the_looks(work=QueueLook(9, 0))))
+    told = told_in(overview(the_looks(work=QueueLook(9, 0))))
     assert told == ["no consumer on orders.work, though 1 worker for it: connecting, or paused"]
 
 
 def test_missing_queues_are_told_in_one_line() -> None:
-    told = problems(overview({**the_looks(work=None), "orders.retry.5s": None}, the_store()))
+    told = told_in(overview({**the_looks(work=None), "orders.retry.5s": None}, the_store()))
     assert told == [
         "2 queues (orders.work, orders.retry.5s) do not exist: 'logistics topology declare' creates what is missing, "
         "as every worker does"
@@ -175,27 +181,27 @@ def test_missing_queues_are_told_in_one_line() -> None:
 
 
 def test_missing_queues_of_delivery_notices_are_told_too() -> None:
-    told = problems(overview({**the_looks(notices=None), "shipments.retry.1s": None}))
+    told = told_in(overview({**the_looks(notices=None), "shipments.retry.1s": None}))
     assert told[0].startswith("2 queues (shipments.delivered, shipments.retry.1s) do not exist: ")
 
 
 def test_a_worker_without_its_broker_is_told() -> None:
-    assert problems(overview(store=the_store(a_report(connected=False)))) == ["not connected to RabbitMQ: w-1"]
+    assert told_in(overview(store=the_store(a_report(connected=False)))) == ["not connected to RabbitMQ: w-1"]
 
 
 def test_a_worker_that_has_just_started_may_be_connecting() -> None:
     started_at = NOW - timedelta(seconds=4)
-    assert problems(overview(store=the_store(a_report(connected=False, started_at=started_at)))) == []
+    assert told_in(overview(store=the_store(a_report(connected=False, started_at=started_at)))) == []
 
 
 def test_open_dead_letters_are_told_by_reason_the_most_frequent_first() -> None:
     store = the_store(a_report(), open_by_reason={"expired": 1, "malformed": 2}, by_state={"open": 3, "resolved": 9})
-    assert problems(overview(store=store)) == ["3 dead letters open: malformed 2, expired 1"]
+    assert told_in(overview(store=store)) == ["3 dead letters open: malformed 2, expired 1"]
 
 
 def test_without_the_broker_the_store_is_still_shown() -> None:
     seen = overview("RabbitMQ is not reachable: refused", the_store(a_report()))
-    assert problems(seen) == ["RabbitMQ is not reachable: refused"]
+    assert told_in(seen) == ["RabbitMQ is not reachable: refused"]
     assert (seen.delayed, seen.delayed_notices) == (None, None)
     assert [(queue.exists, queue.ready, queue.consumers) for queue in seen.queues] == [(None, None, None)] * 3
     assert seen.shipments == {"SHIPPED": 7}
@@ -204,7 +210,7 @@ def test_without_the_broker_the_store_is_still_shown() -> None:
 
 def test_without_the_store_the_queues_are_still_shown() -> None:
     seen = overview(the_looks(work=QueueLook(5, 1)), "MongoDB does not answer: refused")
-    assert problems(seen) == ["MongoDB does not answer: refused"]
+    assert told_in(seen) == ["MongoDB does not answer: refused"]
     assert (seen.workers, seen.shipments, seen.dead_letters, seen.open_dead_letters) == (None, None, None, None)
     assert [(queue.ready, queue.unacknowledged) for queue in seen.queues] == [(5, None), (0, None), (0, None)]
     assert oldest_in_words(seen.oldest_waiting) == "unknown (MongoDB is not reachable)"
@@ -258,12 +264,12 @@ def test_a_time_span_is_written_in_its_two_largest_units(seconds: float, text: s
 def test_a_replay_job_that_stopped_by_itself_is_named_and_one_under_way_is_no_problem() -> None:
     stopped = ReplayView("0f3a9c2b", "stopped", "anna", "fixed", "the canary failed: HTTP 500", NOW, NOW)
     seen = overview(store=the_store(a_report(), replay=stopped))
-    assert problems(seen) == [
+    assert told_in(seen) == [
         "replay job 0f3a9c2b stopped by itself: the canary failed: HTTP 500; 'logistics replay show 0f3a9c2b' says more"
     ]
     under_way = ReplayView("0f3a9c2b", "ramp", "anna", "fixed", None, NOW, NOW)
     seen = overview(store=the_store(a_report(), replay=under_way))
-    assert problems(seen) == []
+    assert told_in(seen) == []
     assert seen.replay_job == under_way
 
 
@@ -279,7 +285,7 @@ def wished(*said: tuple[ControlAction, str | None], since: datetime = NOW - time
 
 def told_of(wishes: Wishes, *reports: dict[str, Any]) -> list[str]:
     carried_out = [{"control": {"revision": wishes.revision}, **report} for report in reports]
-    return problems(overview(store=the_store(*carried_out, wishes=wishes)))
+    return told_in(overview(store=the_store(*carried_out, wishes=wishes)))
 
 
 PAUSE, RESUME, PREFETCH = ControlAction.PAUSE, ControlAction.RESUME, ControlAction.PREFETCH
@@ -336,7 +342,7 @@ def test_what_is_held_back_is_told_in_no_time_however_many_wishes_and_workers_th
         wishes = wishes.with_wish(wish, workers=[name], known=names)
     reports = [a_report(name, control={"revision": 300}) for name in names]
     started = time.process_time()
-    told = problems(overview(store=the_store(*reports, wishes=wishes)))
+    told = told_in(overview(store=the_store(*reports, wishes=wishes)))
     one_pass = time.process_time() - started
     started = time.process_time()
     for name in names:
@@ -350,7 +356,7 @@ def test_a_circuit_held_open_by_hand_is_told_as_such_and_not_as_the_supplier_s_f
     held = {"revision": 1, "circuit_held_open": "circuit opened by hand by ann: supplier migration"}
     report = a_report("a", circuit="open", circuit_retry_after=9.0, last_failure="HTTP 503: x", control=held)
     seen = overview(the_looks(work=QueueLook(9, 0)), the_store(report, wishes=wishes))
-    assert problems(seen) == [
+    assert told_in(seen) == [
         "the circuit is held open on all workers by ann since 11:53 UTC: supplier migration; "
         "'logistics workers circuit reset --all' ends it"
     ]
@@ -362,6 +368,6 @@ def test_no_consumer_while_all_are_paused_is_how_it_should_be_and_not_while_one_
     wishes, nobody = wished((PAUSE, None)), the_looks(work=QueueLook(9, 0))
     paused = a_report("a", control={"revision": 1, "paused": True})
     other = a_report("b", control={"revision": 1, "paused": False})
-    assert len(problems(overview(nobody, the_store(paused, wishes=wishes)))) == 1
-    told = problems(overview(nobody, the_store(paused, other, wishes=wishes)))
+    assert len(told_in(overview(nobody, the_store(paused, wishes=wishes)))) == 1
+    told = told_in(overview(nobody, the_store(paused, other, wishes=wishes)))
     assert told[1].startswith("no consumer on orders.work, though 2 workers for it")

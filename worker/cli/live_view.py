@@ -14,6 +14,7 @@ from worker.cli.status_view import queues, totals, verdict, workers
 from worker.feed import LivePicture
 from worker.history import History
 from worker.overview_words import span
+from worker.problem import sentences
 
 _GAP = 2
 _LABEL, _FIGURE = 17, 9
@@ -50,7 +51,7 @@ class LiveView:
 
     def _parts(self, options: ConsoleOptions) -> Iterator[RenderableType]:
         overview = self._picture.overview
-        yield verdict(self._picture.problems)
+        yield verdict(sentences(self._picture.problems, now=self._picture.taken_at))
         yield self._figures(options)
         yield queues(overview, is_narrow=options.max_width < _WIDE)
         yield workers(overview)

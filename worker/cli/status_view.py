@@ -10,14 +10,16 @@ from infra.rabbitmq.topology import WORK_QUEUE
 from worker.cli.output import plain
 from worker.domain.shipment import ShipmentStatus
 from worker.overview_picture import BROKER, STORE, Overview, WorkerView
-from worker.overview_words import circuit_in_words, listed, oldest_in_words, problems, span
+from worker.overview_problems import problems
+from worker.overview_words import circuit_in_words, listed, oldest_in_words, span
+from worker.problem import sentences
 
 _LOST_SHOWN = 3
 
 
 def show(overview: Overview, console: Console) -> None:
     """Print what is wrong, then everything."""
-    _print(console, verdict(problems(overview)))
+    _print(console, verdict(sentences(problems(overview), now=overview.taken_at)))
     for part in (queues(overview), _delayed(overview), workers(overview), totals(overview)):
         console.print()
         _print(console, part)

@@ -17,6 +17,7 @@ from worker.documents import json_text
 from worker.feed import LivePicture, OverviewFeed, open_feed
 from worker.history import History
 from worker.overview_documents import picture_document
+from worker.problem import sentences
 from worker.settings import Settings
 
 _HOURS = 1.0
@@ -61,5 +62,7 @@ def in_one_line(picture: LivePicture) -> str:
     figures = ", ".join(
         f"{line.label} {figure(line.now, line.unit, unknown=line.unknown)}" for line in lines_of(picture)
     )
-    wrong = "; ".join(plain(sentence) for sentence in picture.problems) or "all is well"
+    wrong = (
+        "; ".join(plain(sentence) for sentence in sentences(picture.problems, now=picture.taken_at)) or "all is well"
+    )
     return f"{picture.taken_at:%Y-%m-%dT%H:%M:%SZ} {figures}: {wrong}"

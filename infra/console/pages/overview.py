@@ -1,18 +1,15 @@
 """The first page: what is wrong, in words; the numbers that matter; queues, workers and dead letters. Live."""
 
-from collections.abc import Callable
-
 from fastapi import Request
 from nicegui import ui
-from nicegui.element import Element
 
 from infra.console.desk.desk import desk_of
-from infra.console.pages.kit import Live, Tag, button, when
+from infra.console.pages.kit import Tag, button, when
 from infra.console.pages.overview_parts import DeadLetters, Delays, Queues
 from infra.console.pages.overview_tiles import Tiles
 from infra.console.pages.shell import Shell
 from infra.console.pages.text import iso
-from infra.console.pages.words import BAD, GOOD, WARN
+from infra.console.pages.verdict import Verdict
 from infra.console.pages.worker_rows import WorkerRows
 from worker.feed import LivePicture
 
@@ -41,7 +38,7 @@ class _Overview:
                     Tag("span", "as of ")
                     self._at = when(shell.desk.system.live().taken_at)
                 self._span = button("Last hour", self._turn, "plain", title="the last hour, or the last day")
-        self._verdict = _Verdict()
+        self._verdict = Verdict()
         self._tiles = Tiles()
         with Tag("div", classes="two"):
             with Tag("div", classes="stack"):
@@ -81,28 +78,3 @@ class _Overview:
         self._delays.show(seen.delayed, seen.delayed_notices)
         self._workers.show(seen.workers)
         self._letters.show(seen.open_dead_letters)
-
-
-class _Verdict:
-    """What is wrong, the worst first; that all is well otherwise."""
-
-    def __init__(self) -> None:
-        with Tag("section", classes="verdict", role="status", aria_label="What is wrong") as self._box:
-            self._lines = Live(Tag("ul"), _line)
-
-    def show(self, picture: LivePicture) -> None:
-        """Show what is wrong now."""
-        wrong = [f"{sentence[:1].upper()}{sentence[1:]}." for sentence in picture.problems]
-        only_letters = len(wrong) == 1 and bool(sum((picture.overview.open_dead_letters or {}).values()))
-        look = GOOD if not wrong else WARN if only_letters else BAD
-        self._box.look(f"verdict {look}")
-        self._lines.show({str(place): line for place, line in enumerate(wrong or ["All is well."])})
-
-
-def _line(_: str) -> tuple[Element, Callable[[str], None]]:
-    line = Tag("li", "")
-
-    def refresh(text: str) -> None:
-        line.say(text)
-
-    return line, refresh

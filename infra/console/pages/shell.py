@@ -13,6 +13,7 @@ from infra.console.access.visitor import Way
 from infra.console.desk.desk import Desk
 from infra.console.errors import NotAllowedError, NotSignedInError
 from infra.console.pages.kit import Tag, button, link
+from infra.console.pages.problem_lines import ProblemLines
 from worker.domain.errors import LogisticsError, NotFoundError, StoreUnavailableError
 
 PLACES = (
@@ -69,8 +70,8 @@ class Shell:
                 with Tag("form", method="post", action="/sign-out"):
                     Tag("button", "Sign out", "btn plain", type="submit")
         if here != "/":  # the overview says it, and more
-            with top:
-                self._alarm = Tag("p", classes="alarm", role="status", hidden=True)
+            with top, Tag("div", classes="alarm", role="status", hidden=True) as self._alarm:
+                self._away = ProblemLines()
             ui.timer(_LOOK_EVERY, self._look, immediate=False)  # later than a page that is quickly built
         ui.skip_link("Skip to the page", target=context.client.content)
         _key_list()
@@ -116,7 +117,8 @@ class Shell:
         """Say on every page when a server is away, and notice when the sign-in has ended."""
         with self.told():
             away = self.desk.system.live().overview.unreachable
-            self._alarm.say(" ".join(_sentence(why) for why in away.values())).put(hidden=not away)
+            self._away.show(list(away.values()))
+            self._alarm.put(hidden=not away)
 
     def hush(self) -> None:
         """Take the last word away."""
