@@ -24,7 +24,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def house(open_house: OpenHouse) -> AsyncIterator[House]:
-    async with open_house() as opened:
+    async with open_house(LOGISTICS_MAX_ATTEMPTS="50") as opened:
         opened.system.supplier.change(rules=[{"match": "refused-*", "refuse": True}])
         yield opened
 
