@@ -11,9 +11,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from infra.console import errors as ours
+from infra.console.faults import in_words, logged
 from worker.documents import json_text
 from worker.domain import errors
-from worker.domain.log import StructuredLogger
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -32,8 +32,6 @@ _STATUS: Mapping[type[Exception], int] = {
     errors.StoreUnavailableError: 503,
     errors.BrokerUnavailableError: 503,
 }
-
-_log = StructuredLogger("logistics.console")
 
 
 class Problem(BaseModel):
@@ -88,5 +86,4 @@ async def _http_error(_: Request, error: Exception) -> Response:
 
 
 async def _our_fault(request: Request, error: Exception) -> Response:
-    _log.error("console.failed", exc_info=error, method=request.method, path=request.url.path)
-    return problem_response(500, "the console failed: its log has the traceback, at this moment")
+    return problem_response(500, in_words(logged(error, path=request.url.path)))

@@ -1,16 +1,18 @@
 """The pages are kind: axe finds nothing, dark and light, wide and on a phone; everything is reached by keyboard."""
 
+import re
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from tests.browser.conftest import House, OpenHouse
 from tests.support.browser import PHONE, Visit, axe_complaints
 from tests.support.console import caller
 from tests.support.letters import a_letter
 from tests.support.system import eventually
+from worker.domain.shipment import shipment_id_for
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -98,6 +100,42 @@ async def test_an_address_that_there_is_not_is_a_page_for_people_and_a_problem_f
         answer = await program.get("/api/nothing")
     assert answer.status_code == 404
     assert answer.json()["detail"].endswith("/api/docs lists what there is")
+
+
+async def test_a_page_that_fails_says_what_to_do_and_tells_nothing_of_the_error(house: House, visit: Visit) -> None:
+    house.system.db.shipments.insert_one({"_id": shipment_id_for("broken"), "order_id": "broken"})
+    page = await (await visit(house)).context.new_page()
+    answer = await page.goto(f"{house.url}/orders?q=broken")
+    assert answer is not None
+    assert answer.status == 500
+    await expect(page.get_by_role("heading", name="That did not work")).to_be_visible()
+    assert "KeyError" not in await page.content()
+    assert await axe_complaints(page) == []
+    assert await told_reference(page.get_by_role("main")) in logged_references(house)
+    await page.get_by_role("link", name="overview").click()
+    await expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+
+
+async def test_what_fails_on_a_page_that_stands_is_told_at_its_bottom(house: House, visit: Visit) -> None:
+    letter = a_letter(order_id="breaks")
+    house.put(letter)
+    page = await (await visit(house)).open(f"/dead-letters/{letter.id}")
+    house.system.db.shipments.insert_one({"_id": shipment_id_for("breaks"), "order_id": "breaks"})
+    await page.get_by_role("button", name="Discard", exact=True).click()
+    await page.get_by_role("dialog").get_by_label("Why").fill("a test")
+    await page.get_by_role("button", name="Discard 1 dead letter").click()
+    await expect(page.get_by_role("alert")).to_contain_text("The console failed at this")
+    assert await told_reference(page.get_by_role("alert")) in logged_references(house)
+
+
+async def told_reference(where: Locator) -> str:
+    found = re.search("reference ([0-9a-f]{8})", await where.inner_text())
+    assert found is not None
+    return found[1]
+
+
+def logged_references(house: House) -> list[str]:
+    return [line["reference"] for line in house.console.events("console.failed")]
 
 
 async def test_the_theme_is_turned_by_a_key_and_remembered(house: House, visit: Visit) -> None:

@@ -5,6 +5,7 @@ from nicegui import ui
 
 from infra.console.pages import (
     audit,
+    fault,
     letter,
     letter_edit,
     letters,
@@ -17,7 +18,7 @@ from infra.console.pages import (
 )
 from infra.console.pages.shell import add_look
 
-PAGES = (overview, orders, letters, letter, letter_edit, replays, replay, workers, audit, nothing_here)
+PAGES = (overview, orders, letters, letter, letter_edit, replays, replay, workers, audit, nothing_here, fault)
 """The modules whose pages are served: importing one registers its pages."""
 
 _RECONNECT_WITHIN = 30.0

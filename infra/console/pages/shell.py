@@ -12,6 +12,7 @@ from infra.console.access.roles import Role
 from infra.console.access.visitor import Way
 from infra.console.desk.desk import Desk
 from infra.console.errors import NotAllowedError, NotSignedInError
+from infra.console.faults import in_words, logged
 from infra.console.pages.kit import Tag, button, link
 from infra.console.pages.problem_lines import ProblemLines
 from worker.domain.errors import LogisticsError, NotFoundError, StoreUnavailableError
@@ -78,6 +79,7 @@ class Shell:
         self._word = Tag("div", classes="word", role="status", hidden=True)
         self._hush = ui.timer(_WORD_FOR, self.hush, active=False, immediate=False)
         self.body = Tag("div", classes="stack")
+        ui.on_exception(self._fault)
 
     @contextmanager
     def page(self) -> Iterator[None]:
@@ -124,6 +126,12 @@ class Shell:
         """Take the last word away."""
         self._word.put(hidden=True)
         self._hush.deactivate()
+
+    def _fault(self, error: Exception) -> None:
+        """Tell that something failed on a page that stands; while it is built, another page is answered."""
+        if context.client.has_socket_connection:
+            reference = logged(error, path=context.client.request.url.path)
+            self.say(_sentence(in_words(reference)), is_bad=True)
 
     def _sign_in(self) -> None:
         address = context.client.request.url
