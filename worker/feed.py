@@ -1,4 +1,4 @@
-"""One live picture of everything for all who watch: servers are asked once a second, however many watch."""
+"""One live picture of everything for all who watch: servers are asked twice a second, however many watch."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -19,7 +19,8 @@ from worker.rates import Meter, Rates
 from worker.sampling import Sampler
 from worker.settings import Settings
 
-_EVERY = 1.0
+_EVERY = 0.5
+_PATIENCE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +77,14 @@ class OverviewFeed:
 
     async def look(self) -> None:
         """Make a picture. A server that hangs holds it up for a second: what it says comes into a later one."""
-        await asyncio.gather(self._broker.look(patience=_EVERY), self._store.look(patience=_EVERY))
+        await asyncio.gather(self._broker.look(patience=_PATIENCE), self._store.look(patience=_PATIENCE))
         picture = self._picture()
         async with self._news:
             self._latest = picture
             self._news.notify_all()
 
     async def keep_looking(self) -> None:
-        """Make a picture every second until cancelled."""
+        """Make a picture every half second until cancelled."""
         clock = asyncio.get_running_loop().time
         next_at = clock()
         while True:
@@ -125,7 +126,7 @@ class OverviewFeed:
 
 @asynccontextmanager
 async def open_feed(settings: Settings, *, keeps_history: bool) -> AsyncIterator[OverviewFeed]:
-    """Look at broker and store from now on, every second, and tell what is seen.
+    """Look at broker and store from now on, every half second, and tell what is seen.
 
     The first picture is there at once, within a second if a server hangs. Servers that are away are told in it, they
     raise nothing. `keeps_history`: make samples, too, as every worker does: so there is a history of the time in which

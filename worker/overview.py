@@ -42,12 +42,14 @@ class OverviewService:
         """`delays`: the labels of the delay queues."""
         self._depths = depths
         self._reports = reports
-        self._shipments = shipments
         self._dead_letters = dead_letters
         self._jobs = jobs
         self._controls = controls
         self._delays = delays
-        self._counts = Unhurried(self._count)
+        # Each on its own: shipments are counted by the million, and dead letters must not wait for that.
+        self._by_status = Unhurried(shipments.count_by_status)
+        self._by_reason = Unhurried(self._count_reasons)
+        self._by_state = Unhurried(self._count_states)
 
     @property
     def delays(self) -> Sequence[str]:
@@ -78,25 +80,31 @@ class OverviewService:
         """Look at what the store holds, for 5 s at most; return why not when that cannot be."""
         try:
             async with asyncio.timeout(_PATIENCE):
-                reports, (shipments, reasons, states), replay, wishes = await asyncio.gather(
-                    self._reports.all(), self._counts.answer(), self._look_at_replay(), self._controls.read()
+                return StoreLook(
+                    *await asyncio.gather(
+                        self._reports.all(),
+                        self._by_status.answer(),
+                        self._by_reason.answer(),
+                        self._by_state.answer(),
+                        self._look_at_replay(),
+                        self._controls.read(),
+                    )
                 )
         except StoreUnavailableError as error:
             return str(error)
         except TimeoutError:
             return f"MongoDB did not answer within {_PATIENCE:g} s"
-        return StoreLook(reports, shipments, reasons, states, replay, wishes)
 
     def stop(self) -> None:
         """Ask no further."""
-        self._counts.stop()
+        for counted in (self._by_status, self._by_reason, self._by_state):
+            counted.stop()
 
-    async def _count(self) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
-        return await asyncio.gather(
-            self._shipments.count_by_status(),
-            self._dead_letters.count_by("reason", Selection(state=DeadLetterState.OPEN)),
-            self._dead_letters.count_by("state", Selection()),
-        )
+    async def _count_reasons(self) -> dict[str, int]:
+        return await self._dead_letters.count_by("reason", Selection(state=DeadLetterState.OPEN))
+
+    async def _count_states(self) -> dict[str, int]:
+        return await self._dead_letters.count_by("state", Selection())
 
     async def _look_at_replay(self) -> ReplayView | None:
         for job in await self._jobs.latest(limit=1):

@@ -19,7 +19,7 @@ from worker.problem import Problem, ProblemKind
 
 BROKER, STORE = "RabbitMQ", "MongoDB"
 LOST_AFTER = 15.0
-"""Seconds without a report after which a worker counts as lost; it reports every 2."""
+"""Seconds without a report after which a worker counts as lost; it reports every 2, or sooner."""
 _SILENT_AFTER = 5.0
 """Seconds without a report after which a worker may have died."""
 
@@ -37,7 +37,7 @@ class QueueView:
     exists: bool | None
     ready: int | None
     unacknowledged: int | None
-    """The sum of what the workers say they have in flight, up to 2 s old: AMQP does not tell the number, and what a
+    """The sum of what the workers say they have in flight, a second old at most: AMQP does not tell it, and what a
     foreign consumer holds is not seen."""
     consumers: int | None
 

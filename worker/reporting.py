@@ -1,8 +1,9 @@
-"""What a worker says of itself to the store every few seconds, for `logistics status` and the console."""
+"""What a worker says of itself to the store every second or two, for `logistics status` and the console."""
 
 import asyncio
 import os
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,8 @@ from worker.domain.errors import BrokerUnavailableError, StoreUnavailableError
 from worker.domain.log import StructuredLogger
 from worker.domain.periods import Periods
 
-_REPORT_EVERY = 2.0
+_REPORT_EVERY = 1.0
+"""Seconds, where there is something new to tell; where there is not, every other time, as a sign of life."""
 _LOOK_EVERY = 2.0
 
 _log = StructuredLogger("logistics.worker")
@@ -21,31 +23,31 @@ _log = StructuredLogger("logistics.worker")
 async def keep_reporting(worker: Worker, *, health: str) -> None:
     """Report until cancelled, then say once more that the worker has stopped. `health`: where its health answers."""
     started_at = datetime.now(UTC)
-    periods = Periods(worker.tally, now=started_at)
+    periods, told = Periods(worker.tally, now=started_at), None
     try:
         while True:
-            try:
-                await _report(worker, health, started_at, periods)
-            except StoreUnavailableError as error:
-                _log.debug("report.failed", error=str(error))
+            portrait = _self_portrait(worker, health, started_at)
+            if portrait != told or int(time.time() / _REPORT_EVERY) % 2 == 0:
+                try:
+                    await _report(worker, portrait, periods)
+                    told = portrait
+                except StoreUnavailableError as error:
+                    _log.debug("report.failed", error=str(error))
             # All report at the same moments, so that what they say of the end of a period is of the same moment.
             await worker.controlling.news(within=_REPORT_EVERY - time.time() % _REPORT_EVERY)
     finally:
         try:
             async with asyncio.timeout(2.0):
-                await _report(worker, health, started_at, periods, stopped=True)
+                await _report(worker, _self_portrait(worker, health, started_at), periods, stopped=True)
         except (StoreUnavailableError, TimeoutError) as error:
             _log.debug("report.not_withdrawn", error=str(error))
 
 
-async def _report(
-    worker: Worker, health: str, started_at: datetime, periods: Periods, *, stopped: bool = False
-) -> None:
+async def _report(worker: Worker, portrait: Mapping[str, Any], periods: Periods, *, stopped: bool = False) -> None:
     now = datetime.now(UTC)
-    portrait = _self_portrait(worker, health, started_at)
     closed = periods.look(in_flight=portrait["in_flight"].get(WORK_QUEUE, 0), now=now, is_last=stopped)
-    portrait["periods"] = [period.document() for period in closed]
-    await worker.reports.report(worker.name, {**portrait, "stopped": True} if stopped else portrait, now=now)
+    report = {**portrait, "periods": [period.document() for period in closed]}
+    await worker.reports.report(worker.name, {**report, "stopped": True} if stopped else report, now=now)
 
 
 async def keep_looking_at_backlog(worker: Worker) -> None:

@@ -12,7 +12,8 @@ import pytest_asyncio
 from playwright.async_api import Page, expect
 
 from tests.browser.conftest import House, OpenHouse
-from tests.support.browser import Visit
+from tests.support.browser import Visit, seen_in_time
+from tests.support.console import caller
 from tests.support.letters import a_letter
 from tests.support.system import eventually
 from worker.domain.dead_letter import DeadLetterRecord
@@ -182,9 +183,12 @@ async def test_a_worker_is_paused_and_resumed_by_hand_with_who_and_why_for_all_t
     row = page.get_by_role("region", name="Workers").get_by_role("row").nth(1)
     await row.get_by_role("button", name="Pause").click()
     await page.get_by_role("dialog").get_by_label("Why").fill("disk is full")
+    since = time.time()
     await page.get_by_role("dialog").get_by_role("button", name="Pause").click()
+    async with caller(house.url) as program:
+        await seen_in_time(row, "paused", program, since=since)
+    assert "logistics_paused 1.0" in (await house.system.workers[0].health("/metrics"))[1].splitlines()
     await expect(page.get_by_role("status")).to_contain_text("Carried out by 1 worker.", timeout=10_000)
-    await expect(row).to_contain_text("paused")
     await expect(page.get_by_text("disk is full")).to_be_visible()
     await expect(overview.get_by_role("region", name="What is wrong")).to_contain_text("disk is full")
     await house.system.publish_order("waits-1")

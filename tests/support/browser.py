@@ -1,16 +1,21 @@
 """A real browser, and pages in it that are watched for what must never happen."""
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, async_playwright
+
+from worker.feed import _EVERY as _A_PICTURE
 
 CHROMIUM = "/usr/bin/chromium"
 PHONE = {"viewport": {"width": 390, "height": 844}}
+_PROMISED = 2.0
 _FORGIVEN = ("net::ERR_INTERNET_DISCONNECTED", "WebSocket connection")
 
 
@@ -81,6 +86,24 @@ async def axe_complaints(page: Page) -> list[str]:
         for found in result["violations"]
         for node in found["nodes"][:3]
     ]
+
+
+async def seen_in_time(element: Locator, text: str, program: httpx.AsyncClient, *, since: float) -> None:
+    """Wait until an element says this; check that it did within 2 s of the moment `since` (seconds since 1970).
+
+    On a machine that is busy: within as many pictures as the console makes in 2 s on one that is not. `program`: calls
+    the console.
+    """
+
+    async def pictures() -> int:
+        return int((await program.get("/api/overview")).json()["number"])
+
+    before, handle = await pictures(), await element.element_handle()
+    await element.page.wait_for_function(
+        "([element, text]) => element.innerText.includes(text)", arg=[handle, text], timeout=40_000
+    )
+    took, made = time.time() - since, await pictures() - before
+    assert took < _PROMISED or made <= _PROMISED / _A_PICTURE, f"seen after {took:.1f} s and {made} pictures"
 
 
 Visit = Callable[..., Awaitable[Visitor]]

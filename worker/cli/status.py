@@ -17,7 +17,7 @@ from worker.settings import Settings, load_settings
 
 
 @click.command("status")
-@click.option("--watch", "is_live", is_flag=True, help="Keep looking, every second, until Ctrl-C.")
+@click.option("--watch", "is_live", is_flag=True, help="Keep looking, twice a second, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output, nothing else there.")
 def status(*, is_live: bool, as_json: bool) -> None:
     """Show queues, workers, circuit breakers, shipments and dead letters at one look.

@@ -38,7 +38,7 @@ async def overview(
     """Show queues, workers, circuits, shipments and dead letters of this second, and what is wrong in words.
 
     Of a server that cannot be reached, `unreachable` says why, and what was last known of it is shown. There is a new
-    one every second; with `after` the answer comes as soon as there is one with a higher number, within 5 s.
+    two a second; with `after` the answer comes as soon as there is one with a higher number, within 5 s.
     """
     picture = desk.system.live() if after is None else await desk.system.next(after=after)
     return answer(picture_document(picture))

@@ -40,7 +40,7 @@ class OverviewModel(BaseModel):
 
 
 class PictureModel(OverviewModel):
-    """The same every second, with what has to be watched for a time."""
+    """The same twice a second, with what has to be watched for a time."""
 
     number: int = Field(description="counts the pictures since the console started")
     rates: Rates

@@ -21,7 +21,7 @@ class SystemDesk(Part):
     def live(self) -> LivePicture:
         """Return queues, workers, shipments and dead letters of this second, last known where a server is away.
 
-        Its `number` is higher than that of every picture before. Servers are asked once a second, however many look.
+        Its `number` is higher than that of every picture before. Servers are asked twice a second, however many look.
         """
         return self._house.feed.latest()
 

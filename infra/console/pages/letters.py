@@ -19,7 +19,7 @@ from worker.domain.dead_letter import DeadLetterRecord
 from worker.domain.selection import DeadLetterState, Selection
 
 _A_PAGE = 50
-_LOOK_EVERY = 2.0
+_LOOK_EVERY = 0.25
 _COLUMNS = ("Dead-lettered", "Order", "Reason|roomy", "Error", "Replays|num roomy")
 
 Action = Callable[[Selection], Awaitable[None]]

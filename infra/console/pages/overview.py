@@ -13,14 +13,14 @@ from infra.console.pages.verdict import Verdict
 from infra.console.pages.worker_rows import WorkerRows
 from worker.feed import LivePicture
 
-_EVERY = 0.5
+_EVERY = 0.25
 _DRAWN_EVERY = 10.0
 _HOUR, _DAY = 1.0, 24.0
 
 
 @ui.page("/", response_timeout=10)
 async def overview(request: Request) -> None:
-    """Show everything at one moment, anew every second."""
+    """Show everything at one moment, anew as it happens."""
     shell = Shell("Overview", desk_of(request), here="/")
     with shell.page():
         _Overview(shell)

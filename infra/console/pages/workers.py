@@ -19,7 +19,7 @@ from worker.feed import LivePicture
 from worker.overview_picture import WorkerView
 
 HOME = "/workers"
-_EVERY = 0.5
+_EVERY = 0.25
 
 
 @ui.page(HOME, response_timeout=10)
