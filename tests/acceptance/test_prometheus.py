@@ -1,14 +1,17 @@
-"""A real Prometheus scrapes a running worker and an overview, takes the alert rules, and an alert fires."""
+"""A real Prometheus scrapes a worker, a console and an overview's file, takes the alert rules, and alerts fire."""
 
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from aiohttp import ClientError, web
 
+from infra.console.access.roles import Role
 from infra.local.ports import free_ports
 from tests.support.command import run
+from tests.support.console import running_console, write_users
 from tests.support.dashboard import expressions
 from tests.support.prometheus import Prometheus, running_prometheus
 from tests.support.system import PROJECT, System, eventually
@@ -34,13 +37,24 @@ async def serving(page: Path) -> AsyncIterator[str]:
     runner = web.AppRunner(application)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"127.0.0.1:{runner.addresses[0][1]}/metrics"
-    await runner.cleanup()
+    try:
+        yield f"127.0.0.1:{runner.addresses[0][1]}/metrics"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def a_console(system: System, folder: Path) -> AsyncIterator[tuple[str, str]]:
+    """Run a console that wants a sign-in; yield its `host:port` and a reader's token."""
+    token, users = write_users(folder / "users")[Role.READER], {"LOGISTICS_CONSOLE_USERS_FILE": str(folder / "users")}
+    with running_console(system.environment(**users), folder / "console.log") as console:
+        await console.started()
+        yield console.url.removeprefix("http://"), token
 
 
 async def is_up(prometheus: Prometheus) -> bool:
     try:
-        return await prometheus.query("count(up == 1)") == [2]
+        return await prometheus.query("count(up == 1)") == [3]
     except ClientError:
         return False
 
@@ -55,10 +69,17 @@ async def test_a_real_prometheus_scrapes_a_worker_and_the_alerts_fire(system: Sy
     page, rules = tmp_path / "logistics.prom", tmp_path / "alerts.yml"
     rules.write_text(impatient(RULES.read_text()))
     await overview(system, page)
-    async with serving(page) as address:
-        jobs = {"logistics-worker": f"{health}/metrics", "logistics-overview": address}
-        with running_prometheus(tmp_path, jobs=jobs, rules=rules) as prometheus:
+    async with serving(page) as address, a_console(system, tmp_path) as (console, token):
+        jobs = {
+            "logistics-worker": f"{health}/metrics",
+            "logistics-overview": address,
+            "logistics-console": f"{console}/metrics",
+            "nobody": f"{console}/metrics",
+        }
+        tokens = {"logistics-console": token}
+        with running_prometheus(tmp_path, jobs=jobs, rules=rules, tokens=tokens) as prometheus:
             await eventually(lambda: is_up(prometheus))
+            await eventually(partial(prometheus.query, 'up{job="nobody"} == 0'))  # a console tells it nothing
             for _ in range(7):
                 await system.publish(b"no order")
             await eventually(lambda: is_firing(prometheus, "LogisticsDeadLettersRising"))
@@ -67,6 +88,8 @@ async def test_a_real_prometheus_scrapes_a_worker_and_the_alerts_fire(system: Sy
             await eventually(lambda: is_firing(prometheus, "LogisticsCircuitOpen"))
             await overview(system, page)
             await eventually(lambda: prometheus.query('logistics_dead_letters_open{reason="malformed"} == 7'))
+            for of_console in ('dead_letters_open{reason="malformed"', 'server_reachable{server="rabbitmq"'):
+                await eventually(partial(prometheus.query, f'logistics_{of_console},job="logistics-console"}} > 0'))
             assert all(rule["health"] == "ok" for rule in await prometheus.rules())
             answered = [expression for expression in expressions() if await prometheus.query(expression)]
             assert len(answered) > 30  # those about a replay job and what is not well have nothing to tell

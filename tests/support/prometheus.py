@@ -2,10 +2,11 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import aiohttp
@@ -45,8 +46,13 @@ class Prometheus:
 
 
 @contextmanager
-def running_prometheus(folder: Path, *, jobs: dict[str, str], rules: Path) -> Iterator[Prometheus]:
-    """Scrape these jobs (`host:port/path` by name) every half second, and evaluate the rules as often."""
+def running_prometheus(
+    folder: Path, *, jobs: Mapping[str, str], rules: Path, tokens: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Prometheus]:
+    """Scrape these jobs (`host:port/path` by name) every half second, and evaluate the rules as often.
+
+    `tokens`: by name of a job, what it shows at the door.
+    """
     [port] = free_ports(1)
     configuration = folder / "prometheus.yml"
     configuration.write_text(
@@ -54,7 +60,7 @@ def running_prometheus(folder: Path, *, jobs: dict[str, str], rules: Path) -> It
             {
                 "global": {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"},
                 "rule_files": [str(rules)],
-                "scrape_configs": [_job(name, target) for name, target in jobs.items()],
+                "scrape_configs": [_job(name, target, tokens.get(name)) for name, target in jobs.items()],
             }
         )
     )
@@ -78,6 +84,7 @@ def running_prometheus(folder: Path, *, jobs: dict[str, str], rules: Path) -> It
         process.wait()
 
 
-def _job(name: str, target: str) -> dict[str, Any]:
+def _job(name: str, target: str, token: str | None) -> dict[str, Any]:
     address, _, path = target.partition("/")
-    return {"job_name": name, "metrics_path": f"/{path}", "static_configs": [{"targets": [address]}]}
+    door = {} if token is None else {"authorization": {"credentials": token}}
+    return {"job_name": name, "metrics_path": f"/{path}", "static_configs": [{"targets": [address]}], **door}
