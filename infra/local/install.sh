@@ -1,11 +1,15 @@
 #!/bin/sh
 # Installs what the private servers for demo and tests need from the system: RabbitMQ, the libcurl that mongod is
 # linked to, and Python's venv where Debian leaves it out; for `tests` also openssl for their certificates, a browser for
-# the pages, and Prometheus for the alert rules. Starts nothing and leaves nothing switched on.
+# the pages, Prometheus for the alert rules and, where there is an npm to bring it, AsyncAPI's own schema. Starts nothing
+# and leaves nothing switched on.
 # Safe to run again: what is there is left alone.
 set -eu
 
 POLICY=/usr/sbin/policy-rc.d
+ASYNCAPI_PACKAGE=@asyncapi/specs@6.11.1
+ASYNCAPI_SCHEMA=.venv/share/asyncapi-3.0.0.json
+ASYNCAPI_SHA256=d4571a420e6ffb7fcc7066c95a6db1202f299a3c51daa103d0706bf30f95e626
 SUDO=
 WANTED=${1:-servers} # or: venv, for Python's venv alone; tests, for what the tests need on top
 
@@ -74,9 +78,24 @@ switch_off() {
     done
 }
 
+# AsyncAPI publishes its schema with npm alone. Without it one test is skipped, which says so.
+fetch_asyncapi_schema() {
+    { [ "$WANTED" = tests ] && [ ! -e "$ASYNCAPI_SCHEMA" ] && command -v npm >/dev/null; } || return 0
+    say "fetching AsyncAPI's schema"
+    folder=$(mktemp -d)
+    npm pack --silent --pack-destination "$folder" "$ASYNCAPI_PACKAGE" >/dev/null 2>&1 &&
+        tar -xzf "$folder"/*.tgz -C "$folder" package/schemas/3.0.0.json || { say "npm could not bring it"; return 0; }
+    echo "$ASYNCAPI_SHA256  $folder/package/schemas/3.0.0.json" | sha256sum --check --status ||
+        fail "$ASYNCAPI_PACKAGE holds another schema than the one that is known here"
+    mkdir -p "$(dirname "$ASYNCAPI_SCHEMA")"
+    mv "$folder/package/schemas/3.0.0.json" "$ASYNCAPI_SCHEMA"
+    rm -r "$folder"
+}
+
 PYTHON3=${PYTHON3:-python3}
 "$PYTHON3" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' ||
     fail "Python 3.11, 3.12 or 3.13 is needed, and $PYTHON3 is $("$PYTHON3" --version 2>&1): make PYTHON3=python3.12 …"
+fetch_asyncapi_schema
 missing=$(missing_packages)
 [ -n "$missing" ] || { say "everything is there"; exit 0; }
 command -v apt-get >/dev/null || fail "cannot install$(printf ' %s' $missing): this system has no apt-get." \

@@ -1,12 +1,11 @@
-"""The AsyncAPI document: whole in itself, made from the topology, and true of the messages that the program writes.
+"""The AsyncAPI document: valid, whole in itself, made from the topology, and true of the messages that we write."""
 
-AsyncAPI's own tools (@asyncapi/parser, for Node) find no fault with it, but are no part of these tests.
-"""
-
+import copy
 import json
 import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from infra.rabbitmq.topology import Topology
 from tests.support.asyncapi import faults_of, resolved
 from tests.support.letters import a_letter
+from tests.support.system import PROJECT
 from worker.asyncapi import asyncapi_document
 from worker.domain.delivery import _OWN_HEADERS, Delivery, MessageState
 from worker.domain.errors import CircuitBreakerOpenException, SupplierOutcomeUnknownError
@@ -22,6 +22,7 @@ from worker.domain.replay import Origin, replay_headers
 from worker.domain.retry import Delay
 from worker.header_schemas import HEADERS
 
+OFFICIAL = PROJECT / ".venv" / "share" / "asyncapi-3.0.0.json"
 TOPOLOGY = Topology([Delay.parse("1s"), Delay.parse("10m")])
 DOCUMENT = asyncapi_document(TOPOLOGY, version="1.2.3")
 ORDER = b'{"order_id": "A-1", "destination": "Oslo"}'
@@ -62,6 +63,37 @@ def test_it_names_its_version_and_the_program_s() -> None:
     assert DOCUMENT["asyncapi"] == "3.0.0"
     assert DOCUMENT["info"]["version"] == "1.2.3"
     assert json.loads(json.dumps(DOCUMENT)) == DOCUMENT
+
+
+@pytest.fixture(scope="module")
+def official() -> Any:
+    """Judges documents by the schema that AsyncAPI publishes."""
+    if not OFFICIAL.exists():
+        pytest.skip("AsyncAPI's own schema is not here: `make install-test-tools` fetches it where there is npm")
+    return jsonschema.Draft7Validator(json.loads(OFFICIAL.read_text("utf-8")))
+
+
+def test_asyncapi_s_own_schema_finds_no_fault_with_it(official: Any) -> None:
+    assert [error.message for error in official.iter_errors(DOCUMENT)] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "spoilt"),
+    [
+        (("info",), {"title": "no version"}),
+        (("operations", "takeOrders", "action"), "publish"),
+        (("channels", "orders", "adress"), "misspelt"),
+        (("channels", "orders", "bindings", "amqp", "exchange", "type"), "fan-out"),
+        (("components", "messages", "order", "headers"), {"type": "objekt"}),
+    ],
+)
+def test_asyncapi_s_own_schema_finds_what_is_spoilt(official: Any, path: tuple[str, ...], spoilt: object) -> None:
+    document = copy.deepcopy(DOCUMENT)
+    part = document
+    for step in path[:-1]:
+        part = part[step]
+    part[path[-1]] = spoilt
+    assert not official.is_valid(document)
 
 
 def test_every_reference_leads_somewhere_and_nothing_is_left_over() -> None:
