@@ -1,9 +1,10 @@
-"""A hundred thousand dead letters: pages answer as quickly as with a hundred, and the browser stays light."""
+"""A hundred thousand dead letters: pages answer within a second, and the browser stays light."""
 
 import time
-import uuid
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from statistics import median
 
 import pytest
 import pytest_asyncio
@@ -11,13 +12,14 @@ from playwright.async_api import Page, expect
 
 from infra.mongodb.letter_documents import letter_document
 from tests.browser.conftest import House, OpenHouse
-from tests.support.browser import Visit, Visitor
+from tests.support.browser import Visit
+from tests.support.console import caller
 from tests.support.letters import a_letter
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-MANY = 100_000
-_BATCH = 10_000
+FEW, MANY = 400, 100_000
+_BATCH = 5_000
 _HEAP = 60 * 1024 * 1024
 
 
@@ -27,38 +29,47 @@ async def house(open_house: OpenHouse) -> AsyncIterator[House]:
         yield opened
 
 
-def fill(house: House) -> None:
+def fill(house: House, numbers: range) -> None:
+    """Store dead letters with these numbers, the newest first, and as many lines of the audit log."""
     template, newest = letter_document(a_letter(body=b'{"order_id": "A-1", "destination": "Oslo"}')), datetime.now(UTC)
-    for start in range(0, MANY, _BATCH):
-        house.system.db.dead_letters.insert_many(
-            [
-                {
-                    **template,
-                    "_id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"many {number}")),
-                    "revision": 0,
-                    "order_id": f"many-{number:06}",
-                    "trace_id": f"many-{number:06}",
-                    "fingerprint": f"{number % 20:012}",
-                    "reason": ("malformed", "supplier_rejected", "attempts_exhausted")[number % 3],
-                    "error_message": f"kind {number % 20} of failure",
-                    "dead_lettered_at": newest - timedelta(seconds=number),
-                }
-                for number in range(start, start + _BATCH)
-            ],
-            ordered=False,
-        )
+
+    def letter(number: int) -> dict[str, object]:
+        return {
+            **template,
+            "_id": f"00000000-0000-4000-8000-{number:012}",
+            "revision": 0,
+            "order_id": f"many-{number:06}",
+            "trace_id": f"many-{number:06}",
+            "fingerprint": f"{number % 20:012}",
+            "reason": ("malformed", "supplier_rejected", "attempts_exhausted")[number % 3],
+            "error_message": f"kind {number % 20} of failure",
+            "dead_lettered_at": newest - timedelta(seconds=number),
+        }
+
+    def deed(number: int) -> dict[str, object]:
+        at, action = newest - timedelta(seconds=number), ("discard", "restore")[number % 2]
+        said = {"who": "anna", "why": "a test", "what": "1 dead letter", "job_id": None}
+        return {"_id": f"deed-{number:06}", "at": at, "action": action, **said}
+
+    def insert(start: int) -> None:
+        some = numbers[start : start + _BATCH]
+        house.system.db.dead_letters.insert_many([letter(number) for number in some], ordered=False)
+        house.system.db.audit_log.insert_many([deed(number) for number in some], ordered=False)
+
+    with ThreadPoolExecutor(max_workers=4) as several:
+        list(several.map(insert, range(0, len(numbers), _BATCH)))
 
 
-async def quickest(someone: Visitor, path: str, text: str) -> float:
-    """Return the seconds until the text stands on the page, the better of two."""
-    times = []
-    for _ in range(2):
-        started = time.monotonic()
-        page = await someone.open(path)
-        await expect(page.get_by_text(text).first).to_be_visible()
-        times.append(time.monotonic() - started)
-        await page.close()
-    return min(times)
+async def medians(house: House, *paths: str) -> dict[str, float]:
+    """Return the seconds until the console has answered with each page, the middle of three loads, taken in turn."""
+    times: dict[str, list[float]] = {path: [] for path in paths}
+    async with caller(house.url) as program:
+        for _ in range(3):
+            for path in paths:
+                started = time.monotonic()
+                (await program.get(path)).raise_for_status()
+                times[path].append(time.monotonic() - started)
+    return {path: median(taken) for path, taken in times.items()}
 
 
 async def heap(page: Page) -> int:
@@ -68,17 +79,20 @@ async def heap(page: Page) -> int:
     return int((await session.send("Runtime.getHeapUsage"))["usedSize"])
 
 
-async def test_pages_are_as_quick_and_light_with_a_hundred_thousand_dead_letters(house: House, visit: Visit) -> None:
-    house.put(*(a_letter() for _ in range(60)))
-    someone = await visit(house)
-    paths = {"/dead-letters?reason=supplier_rejected": "match", "/": "Queues"}
-    few = {path: await quickest(someone, path, text) for path, text in paths.items()}
-    fill(house)
-    many = {path: await quickest(someone, path, text) for path, text in paths.items()}
-    for path in paths:
-        assert many[path] < few[path] + 1.0, (path, few[path], many[path])
-    page = await someone.open("/dead-letters")
-    await expect(page.get_by_text("100,060 match")).to_be_visible()
+async def test_pages_answer_within_a_second_and_are_light_with_a_hundred_thousand_dead_letters(
+    house: House, visit: Visit
+) -> None:
+    fill(house, range(FEW))
+    [letter] = house.system.letters(order_id="many-000100")
+    asked = ("/", "/dead-letters", "/dead-letters?reason=supplier_rejected", f"/dead-letters/{letter['_id']}",
+             "/orders?q=many-000100", "/audit", "/audit?action=discard")  # fmt: skip
+    few = await medians(house, *asked)
+    fill(house, range(FEW, MANY))
+    many = await medians(house, *asked)
+    for path in asked:  # a busy machine takes longer, with few of them, too
+        assert many[path] < 1.0 or many[path] < 3 * few[path], (path, few, many)
+    page = await (await visit(house)).open("/dead-letters")
+    await expect(page.get_by_text("100,000 match")).to_be_visible()
     await expect(page.get_by_role("region", name="Groups").get_by_role("row")).to_have_count(9, timeout=15_000)
     assert await heap(page) < _HEAP
     await page.get_by_role("link", name="Older").click()

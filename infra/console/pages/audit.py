@@ -18,7 +18,7 @@ from worker.domain.audit_entry import AuditAction, AuditEntry
 from worker.domain.durations import read_time
 
 HOME = "/audit"
-_MOST = 200
+_MOST = 100
 _FIELDS = (("who", "Who", ""), ("since", "Since", "2h, 3d"), ("until", "Until", "30m"), ("job_id", "Replay job", ""))
 
 
