@@ -83,7 +83,7 @@ fetch_asyncapi_schema() {
     { [ "$WANTED" = tests ] && [ ! -e "$ASYNCAPI_SCHEMA" ] && command -v npm >/dev/null; } || return 0
     say "fetching AsyncAPI's schema"
     folder=$(mktemp -d)
-    npm pack --silent --pack-destination "$folder" "$ASYNCAPI_PACKAGE" >/dev/null 2>&1 &&
+    timeout 60 npm pack --silent --pack-destination "$folder" "$ASYNCAPI_PACKAGE" >/dev/null 2>&1 &&
         tar -xzf "$folder"/*.tgz -C "$folder" package/schemas/3.0.0.json || { say "npm could not bring it"; return 0; }
     echo "$ASYNCAPI_SHA256  $folder/package/schemas/3.0.0.json" | sha256sum --check --status ||
         fail "$ASYNCAPI_PACKAGE holds another schema than the one that is known here"

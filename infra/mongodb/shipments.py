@@ -1,5 +1,6 @@
 """The shipments in MongoDB."""
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -28,8 +29,9 @@ class MongoShipments:
 
     def __init__(self, store: MongoStore) -> None:
         self._collection = store.collection("shipments")
-        self._inserts = GroupCommit(self._collection)
-        self._commits = GroupCommit(self._collection)
+        turn = asyncio.Lock()
+        self._inserts = GroupCommit(self._collection, turn=turn)
+        self._commits = GroupCommit(self._collection, turn=turn)
         self._reads = GroupRead(self._collection)
         self._known = GroupRead(self._collection, fields={"history": False})
         self._statuses = GroupRead(self._collection, fields={"status": True})

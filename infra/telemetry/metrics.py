@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 
 from prometheus_client import (
     CollectorRegistry,
@@ -90,19 +91,20 @@ class WorkerMetrics:
 
         It takes the delivery, its outcome, and the seconds from taking it to the outcome and to the settlement.
         """
+        deliveries, attempts = cache(self._deliveries.labels), cache(self._attempts.labels)
         observe, observe_settling = self._durations.labels(queue).observe, self._settling.labels(queue).observe
 
         def settled(delivery: Delivery, outcome: Outcome, handled: float, seconds: float) -> None:
             observe(seconds)
             observe_settling(seconds - handled)
             kind, detail = _labels(outcome)
-            self._deliveries.labels(queue, kind, detail).inc()
+            deliveries(queue, kind, detail).inc()
             if isinstance(outcome, Retry | Defer) and outcome.queue:
                 self._retries.labels(queue, outcome.queue, kind).inc()
             if isinstance(outcome, Defer):
                 self._deferrals.labels(queue, _cause(outcome.error)).inc()
             if isinstance(outcome, DeadLetter) or outcome in _DONE:
-                self._attempts.labels(queue, kind).observe(_tries(delivery, outcome))
+                attempts(queue, kind).observe(_tries(delivery, outcome))
             if outcome == _SHIPPED and (published := published_at(delivery)) is not None:
                 self._to_shipped.observe(max(time.time() - published / 1000, 0.0))
 

@@ -79,6 +79,25 @@ async def test_saves_that_keep_coming_go_out_with_the_next_write(room: Room) -> 
     assert room.counting.most_in_flight == 1
 
 
+async def test_group_commits_that_take_turns_never_write_at_once(room: Room) -> None:
+    turn = asyncio.Lock()
+    collection = cast("Collection", room.counting)
+    one, other = GroupCommit(collection, turn=turn), GroupCommit(collection, turn=turn)
+    await asyncio.gather(
+        *((one if number % 2 else other).write(insert(number)) for number in range(200)),
+    )
+    assert await room.ids() == set(range(200))
+    assert room.counting.most_in_flight == 1
+
+
+async def test_a_save_that_is_alone_waits_for_nobody_s_turn(room: Room) -> None:
+    turn = asyncio.Lock()
+    commits = GroupCommit(room.collection, turn=turn)
+    async with turn, asyncio.timeout(5):
+        await commits.write(insert(1))
+    assert await room.ids() == {1}
+
+
 async def test_what_arrives_while_a_write_is_in_flight_goes_into_the_next(room: Room) -> None:
     tasks = []
     for number in range(40):
