@@ -154,6 +154,34 @@ async def test_a_phone_has_the_pages_in_a_drawer(house: House, visit: Visit) -> 
     await page.wait_for_url("**/dead-letters")
 
 
+async def test_a_phone_has_the_filters_folded_and_what_failed_in_words(house: House, visit: Visit) -> None:
+    house.put(
+        a_letter(
+            order_id="P-1", trace_id="phone", reason="malformed", error_message="SupplierRejectedError: no such street"
+        )
+    )
+    page = await (await visit(house, **PHONE)).open("/dead-letters?trace_id=phone")
+    failure = page.get_by_role("region", name="Dead letters").get_by_role("cell", name="no such street")
+    await expect(failure).to_have_text("no such street")
+    await expect(failure).to_be_in_viewport(ratio=1)
+    await expect(page.get_by_label("Order", exact=True)).to_be_hidden()
+    await page.get_by_text("Filter: 1 set").click()
+    await page.get_by_label("Order", exact=True).fill("P-1")
+    await page.get_by_role("button", name="Filter").click()
+    await page.wait_for_url("**/dead-letters?state=open&order_id=P-1&trace_id=phone")
+
+
+async def test_a_time_in_a_filter_is_typed_and_shown_in_the_readers_zone(house: House, visit: Visit) -> None:
+    page = await (await visit(house, timezone_id="Pacific/Auckland")).open("/audit")
+    await page.get_by_label("Since").fill("2026-01-31 14:00")
+    await page.get_by_label("Until").fill("2h")
+    await page.get_by_role("button", name="Filter").click()
+    await page.wait_for_url("**/audit?since=2026-01-31T01%3A00%3A00Z&until=2h")
+    await expect(page.get_by_label("Since")).to_have_value("2026-01-31 14:00")
+    colleague = await (await visit(house, timezone_id="Europe/Oslo")).open(page.url.removeprefix(house.url))
+    await expect(colleague.get_by_label("Since")).to_have_value("2026-01-31 02:00")
+
+
 async def test_the_first_tab_leads_past_the_navigation_and_focus_is_seen(house: House, visit: Visit) -> None:
     page = await (await visit(house)).open("/dead-letters?trace_id=kind")
     await page.keyboard.press("Tab")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from infra.console.pages.text import UNKNOWN, counted, number, rate, size, span, spark
+from infra.console.pages.text import UNKNOWN, counted, failure, number, rate, size, span, spark
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,18 @@ def test_a_chart_has_a_gap_where_nothing_is_known() -> None:
 
 def test_a_chart_of_nothing_but_zeros_is_a_line_at_the_bottom() -> None:
     assert spark([0, 0])[0] == "M0.0 23.0L120.0 23.0"
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("SupplierRejectedError: unknown address", "unknown address"),
+        ("CircuitBreakerOpenException: try again: later", "try again: later"),
+        ("no error was given", "no error was given"),
+        ("KeyError", "KeyError"),
+        ("DNS: no such host", "DNS: no such host"),
+        ("", ""),
+    ],
+)
+def test_a_failure_in_a_list_begins_with_what_tells_it_from_others(message: str, told: str) -> None:
+    assert failure(message) == told

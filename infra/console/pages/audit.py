@@ -8,7 +8,7 @@ from fastapi import Request
 from nicegui import ui
 
 from infra.console.desk.desk import desk_of
-from infra.console.pages.forms import choice, field, filter_form
+from infra.console.pages.forms import choice, field, filter_form, time_field
 from infra.console.pages.kit import Tag, chip, empty, link, table, when
 from infra.console.pages.letter_filter import WrongAddressError
 from infra.console.pages.shell import Shell
@@ -19,7 +19,6 @@ from worker.domain.durations import read_time
 
 HOME = "/audit"
 _MOST = 100
-_FIELDS = (("who", "Who", ""), ("since", "Since", "2h, 3d"), ("until", "Until", "30m"), ("job_id", "Replay job", ""))
 
 
 @ui.page(HOME, response_timeout=10)
@@ -45,13 +44,12 @@ async def audit(request: Request) -> None:
 
 def _form(given: Mapping[str, str]) -> None:
     families = sorted({action.partition(".")[0] for action in AuditAction})
-    with filter_form(HOME, "Filter the audit log"):
+    with filter_form(HOME, "Filter the audit log", given):
         choice("What", "action", ["", *families], given.get("action", ""))
-        for name, label, example in _FIELDS:
-            field(label, name, given.get(name, ""), example)
-        Tag("button", "Filter", "btn main", type="submit")
-        if given:
-            link("Clear", HOME, "btn plain")
+        field("Who", "who", given.get("who", ""))
+        time_field("Since", "since", given.get("since", ""))
+        time_field("Until", "until", given.get("until", ""))
+        field("Replay job", "job_id", given.get("job_id", ""))
 
 
 def _entries(entries: Sequence[AuditEntry]) -> None:

@@ -68,12 +68,33 @@
     if (event.target.matches("input.pick, input.pick-all")) count();
   });
 
-  // A filter form leaves what is empty out of the address.
-  document.addEventListener("submit", (event) => {
-    if (event.target.method === "get") for (const field of event.target.elements) if (!field.value) field.disabled = true;
+  // A filter form leaves what is empty out of the address, and writes times in UTC there: a link means the same to all.
+  const instant = (text) => {
+    const parts = /^\s*(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d)?))?\s*$/.exec(text);
+    const at = parts && new Date(`${parts[1]}T${parts[2] ?? "00:00"}`);
+    return at && !isNaN(at) ? at.toISOString().replace(".000", "") : text;
+  };
+  const local = (text) => {
+    const at = new Date(text);
+    if (!text.endsWith("Z") || isNaN(at)) return text;
+    return new Date(at - 60000 * at.getTimezoneOffset()).toISOString().slice(0, at.getSeconds() ? 19 : 16).replace("T", " ");
+  };
+  document.addEventListener("formdata", ({ target, formData }) => {
+    if (target.method !== "get") return;
+    for (const [name, value] of [...formData]) {
+      if (!value) formData.delete(name);
+      else if (target.elements[name]?.dataset?.time) formData.set(name, instant(value));
+    }
   });
-  addEventListener("pageshow", (event) => {
-    if (event.persisted) document.querySelectorAll("form :disabled").forEach((field) => { field.disabled = false; });
+  const phone = matchMedia("(max-width: 640px)");
+  customElements.define("filter-fold", class extends HTMLElement {
+    connectedCallback() {
+      this.querySelectorAll("[data-time]").forEach((field) => { field.value = local(field.value); });
+      this.fold();
+      phone.addEventListener("change", this.fold);
+    }
+    disconnectedCallback() { phone.removeEventListener("change", this.fold); }
+    fold = () => { this.firstElementChild.open = !phone.matches; };
   });
 
   const turn = () => { localStorage.setItem("theme", theme() === "dark" ? "light" : "dark"); paint(); };

@@ -138,12 +138,14 @@ class Live(Generic[T]):
                 element.move(target_index=place)
 
 
-def table(label: str, *columns: str, picks: bool = False) -> Tag:
+def table(label: str, *columns: str, picks: bool = False, classes: str = "") -> Tag:
     """Make a table and return its body. A column's name may be followed by classes: `Count|num`.
 
-    `picks`: the first column holds boxes (`input.pick`) to pick rows with.
+    `picks`: the first column holds boxes (`input.pick`) to pick rows with. `classes`: `folding` has a row be several
+    lines on a phone, of the cells `lead`, `side` (both in the first line) and `under`.
     """
-    with Tag("div", classes="scroll", role="region", aria_label=label, tabindex="0"), Tag("table", classes="grid"):
+    look = f"grid {classes}"
+    with Tag("div", classes="scroll", role="region", aria_label=label, tabindex="0"), Tag("table", classes=look):
         with Tag("thead"), Tag("tr"):
             if picks:
                 with Tag("td", classes="pick-cell"):

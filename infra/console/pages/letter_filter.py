@@ -10,20 +10,14 @@ from urllib.parse import urlencode
 from pydantic import ValidationError
 
 from infra.console.api.filters import ALL, PageFilters, cursor_of
-from infra.console.pages.forms import choice, field, filter_form
-from infra.console.pages.kit import Tag, link
+from infra.console.pages.forms import choice, field, filter_form, time_field
+from infra.console.pages.kit import Tag
 from worker.domain.errors import LogisticsError
 from worker.domain.outcome import DeadLetterReason
 from worker.domain.selection import DeadLetterState, Place, Selection
 
 HOME = "/dead-letters"
 _NAMES = ("state", "reason", "group", "order_id", "trace_id", "since", "until")
-_FIELDS = (
-    ("order_id", "Order", ""),
-    ("trace_id", "Trace ID", ""),
-    ("since", "Since", "2h, 3d, 2026-01-31"),
-    ("until", "Until", "30m"),
-)
 
 
 class WrongAddressError(LogisticsError):
@@ -66,16 +60,16 @@ class LetterFilter:
 
     def form(self) -> None:
         """Show the form that makes such an address."""
-        with filter_form(HOME, "Filter dead letters"):
-            choice("State", "state", [*DeadLetterState, ALL], self.given.get("state", DeadLetterState.OPEN))
-            choice("Reason", "reason", ["", *DeadLetterReason], self.given.get("reason", ""))
-            for name, label, example in _FIELDS:
-                field(label, name, self.given.get(name, ""), example)
-            if "group" in self.given:
-                Tag("input", type="hidden", name="group", value=self.given["group"])
-            Tag("button", "Filter", "btn main", type="submit")
-            if self.given:
-                link("Clear", HOME, "btn plain")
+        given = self.given
+        with filter_form(HOME, "Filter dead letters", given):
+            choice("State", "state", [*DeadLetterState, ALL], given.get("state", DeadLetterState.OPEN))
+            choice("Reason", "reason", ["", *DeadLetterReason], given.get("reason", ""))
+            field("Order", "order_id", given.get("order_id", ""))
+            field("Trace ID", "trace_id", given.get("trace_id", ""))
+            time_field("Since", "since", given.get("since", ""))
+            time_field("Until", "until", given.get("until", ""))
+            if "group" in given:
+                Tag("input", type="hidden", name="group", value=given["group"])
 
 
 def _address(path: str, parts: Mapping[str, str | None]) -> str:

@@ -9,7 +9,7 @@ from nicegui import ui
 from infra.console.pages.kit import Spark, Tag, chip, link, table, when
 from infra.console.pages.letter_filter import LetterFilter
 from infra.console.pages.shell import Shell
-from infra.console.pages.text import counted
+from infra.console.pages.text import counted, failure
 from infra.console.pages.words import WHY, words
 from worker.domain.selection import DeadLetterGroup, HourCount
 
@@ -41,20 +41,21 @@ class LetterGroups:
     def _rows(self, groups: Sequence[DeadLetterGroup]) -> list[Spark]:
         Tag("h2", f"What went wrong: {counted(len(groups), 'kind')}")
         sparks = []
-        with table("Groups", "Error", "Reason|roomy", "Dead letters|num", "Last 24 h|roomy", "First|roomy", "Last"):
+        columns = ("Error", "Reason|roomy", "Dead letters|num", "Last 24 h|roomy", "First|roomy", "Last")
+        with table("Groups", *columns, classes="folding"):
             for group in groups[:_SHOWN]:
                 with Tag("tr"):
-                    with Tag("td", classes="clip"):
-                        link(group.error_message or group.error_type, self._chosen.address(group=group.fingerprint),
-                             title=group.error_message)  # fmt: skip
+                    with Tag("td", classes="clip lead"):
+                        said, address = failure(group.error_message), self._chosen.address(group=group.fingerprint)
+                        link(said or group.error_type, address, title=group.error_message)
                     with Tag("td", classes="tight roomy"):
                         chip(words(group.reason)).put(title=WHY.get(group.reason))
-                    Tag("td", f"{group.count:,}", "num strong")
+                    Tag("td", f"{group.count:,}", "num strong side")
                     with Tag("td", classes="roomy"):
                         sparks.append(Spark(f"{group.error_type}: the last 24 hours", "short is-bad"))
                     with Tag("td", classes="tight roomy"):
                         when(group.first_seen)
-                    with Tag("td", classes="tight"):
+                    with Tag("td", classes="tight under"):
                         when(group.last_seen, "ago")
         if len(groups) > _SHOWN:
             Tag("p", f"and {counted(len(groups) - _SHOWN, 'smaller kind')}: filter to see them", "soft small padded")

@@ -13,7 +13,7 @@ from infra.console.pages.kit import Tag, button, chip, empty, link, on, table, w
 from infra.console.pages.letter_filter import HOME, LetterFilter
 from infra.console.pages.letter_groups import LetterGroups
 from infra.console.pages.shell import Shell
-from infra.console.pages.text import counted
+from infra.console.pages.text import counted, failure
 from infra.console.pages.words import LOOK, order_address, words
 from worker.domain.dead_letter import DeadLetterRecord
 from worker.domain.selection import DeadLetterState, Selection
@@ -116,7 +116,8 @@ class _Letters:
 
     def _rows(self, found: Sequence[DeadLetterRecord]) -> None:
         picks, states = self._shell.may_operate, self._chosen.selection.state is None
-        with table("Dead letters", *_COLUMNS, *(["State"] if states else []), picks=picks) as body:
+        columns = (*_COLUMNS, *(["State"] if states else []))
+        with table("Dead letters", *columns, picks=picks, classes="folding") as body:
             for letter in found:
                 _row(letter, picks=picks, states=states)
         if picks:
@@ -149,17 +150,17 @@ def _row(letter: DeadLetterRecord, *, picks: bool, states: bool) -> None:
             with Tag("td", classes="pick-cell"):
                 Tag("input", classes="pick", type="checkbox", value=letter.id,
                     aria_label=f"Select {letter.order_id or letter.id}")  # fmt: skip
-        with Tag("td", classes="tight"), link(None, f"{HOME}/{letter.id}", "row"):
+        with Tag("td", classes="tight side"), link(None, f"{HOME}/{letter.id}", "row"):
             when(letter.dead_lettered_at)
-        with Tag("td", classes="tight"):
+        with Tag("td", classes="tight lead"):
             if letter.order_id is not None:
                 link(letter.order_id, order_address(letter.order_id))
             else:
                 Tag("span", letter.trace_id, "soft clip-id", title="its trace ID: which order it is cannot be read")
         with Tag("td", classes="tight roomy"):
             chip(words(letter.reason))
-        Tag("td", letter.error_message, "clip", title=letter.error_message)
+        Tag("td", failure(letter.error_message), "clip under", title=letter.error_message)
         Tag("td", f"{letter.replay_count}" if letter.replay_count else "", "num roomy")
         if states:
-            with Tag("td", classes="tight"):
+            with Tag("td", classes="tight under"):
                 chip(words(letter.state), LOOK.get(letter.state, ""))

@@ -1,10 +1,12 @@
 """How numbers, spans of time and small charts are written. Pure."""
 
 import math
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+_CLASS = re.compile(r"^[A-Z]\w*(Error|Exception): (?=\S)")
 _WIDTH, _HEIGHT = 120.0, 24.0
 UNKNOWN = "—"
 """What stands where nobody knows the number."""
@@ -51,6 +53,11 @@ def size(count: int) -> str:
 def counted(count: int, thing: str) -> str:
     """Return `1 dead letter`, `2 dead letters`."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def failure(message: str) -> str:
+    """Return an error's words without its class, for lists, where each line would begin alike: `unknown address`."""
+    return _CLASS.sub("", message, count=1)
 
 
 def iso(moment: datetime) -> str:
