@@ -107,6 +107,16 @@ async def test_a_body_that_is_no_text_and_a_hostile_one_are_shown_as_text(house:
     assert await page.evaluate("window.hacked") is None
 
 
+async def test_other_letters_of_its_order_are_a_line_that_leads_to_all_of_them(house: House, visit: Visit) -> None:
+    letters = [a_letter(order_id="M & N", trace_id=f"many-{number}") for number in range(5)]
+    house.put(*letters)
+    page = await (await visit(house)).open(f"/dead-letters/{letters[0].id}")
+    story = page.locator(".card", has=page.get_by_role("heading", name="What happened"))
+    await expect(story.get_by_role("listitem")).to_have_count(1)
+    await story.get_by_role("link", name="see all of them").click()
+    await expect(page.get_by_text("5 match")).to_be_visible()
+
+
 async def test_a_letter_that_there_is_not_says_so(house: House, visit: Visit) -> None:
     page = await (await visit(house)).open("/dead-letters/00000000-0000-0000-0000-000000000000")
     await expect(page.get_by_role("alert")).to_contain_text("there is no dead letter".capitalize())

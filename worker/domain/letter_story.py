@@ -23,6 +23,8 @@ class ReplayEnd(StrEnum):
     """An operator gave it up, overdue."""
 
 
+OTHER = "other dead letter"
+"""What a timeline's line is of that tells of another dead letter of the same order."""
 _ENDS = {"not_sent": ReplayEnd.NOT_SENT, "abandoned": ReplayEnd.ABANDONED, "given_up": ReplayEnd.GIVEN_UP}
 
 
@@ -81,7 +83,7 @@ def timeline(
     for other in others:
         note = f"{other.id} · {other.reason}, {other.state} · {other.error_message}"
         event = LetterEvent(at=other.dead_lettered_at, event="dead_lettered", note=note)
-        entries.append(TimelineEntry("other dead letter", event))
+        entries.append(TimelineEntry(OTHER, event))
     return [*published(shipment, [letter]), *sorted(entries, key=lambda entry: entry.event.at)]
 
 

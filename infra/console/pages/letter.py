@@ -1,8 +1,11 @@
 """One dead letter in full: what it is, why it is one, what happened to it, and what can be done."""
 
+from urllib.parse import urlencode
+
 from fastapi import Request
 from nicegui import ui
 
+from infra.console.api.filters import ALL
 from infra.console.desk.desk import desk_of
 from infra.console.pages import letter_actions as actions
 from infra.console.pages.kit import Tag, Value, button, chip, facts, link, table, when
@@ -11,8 +14,9 @@ from infra.console.pages.letter_message import message
 from infra.console.pages.shell import Shell
 from infra.console.pages.story import story
 from infra.console.pages.text import UNKNOWN, size
-from infra.console.pages.words import LOOK, WHY, order_address, words
+from infra.console.pages.words import LOOK, WHY, named, order_address, words
 from worker.domain.dead_letter import DeadLetterRecord
+from worker.domain.letter_story import OTHER
 from worker.domain.letter_view import LetterView
 from worker.domain.selection import DeadLetterState, Selection
 
@@ -43,9 +47,7 @@ class _Letter:
                     _replays(view)
                 with Tag("div", classes="stack"):
                     _facts(view)
-                    with Tag("section", classes="card"):
-                        Tag("h2", "What happened")
-                        story(view.timeline)
+                    _story(view)
 
     def _head(self, letter: DeadLetterRecord) -> None:
         with Tag("div", classes="spread"):
@@ -112,6 +114,16 @@ def _facts(view: LetterView) -> None:
         facts(pairs)
 
 
+def _story(view: LetterView) -> None:
+    own = [entry for entry in view.timeline if entry.of != OTHER]
+    with Tag("section", classes="card"):
+        Tag("h2", "What happened")
+        story(own)
+        if len(own) < len(view.timeline):
+            with Tag("p", "This order has other dead letters: ", "small"):
+                link("see all of them", f"{HOME}?{urlencode({'state': ALL, 'order_id': view.letter.order_id})}")
+
+
 def _replays(view: LetterView) -> None:
     if view.replays:
         with Tag("section", classes="card flush"):
@@ -122,7 +134,11 @@ def _replays(view: LetterView) -> None:
                         with Tag("td", classes="tight"):
                             when(replay.at)
                         Tag("td", replay.by or UNKNOWN)
-                        Tag("td", f"{words(replay.outcome)}{f': {replay.error}' if replay.error else ''}", "break")
+                        Tag(
+                            "td",
+                            f"{words(replay.outcome)}{f': {named(replay.error)}' if replay.error else ''}",
+                            "break",
+                        )
                         Tag("td", replay.taken_by or UNKNOWN, "roomy")
                         Tag("td", f"version {replay.version}", "tight roomy")
     if len(view.versions) > 1:

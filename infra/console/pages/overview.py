@@ -1,5 +1,7 @@
 """The first page: what is wrong, in words; the numbers that matter; queues, workers and dead letters. Live."""
 
+from functools import partial
+
 from fastapi import Request
 from nicegui import ui
 
@@ -15,7 +17,8 @@ from worker.feed import LivePicture
 
 _EVERY = 0.25
 _DRAWN_EVERY = 10.0
-_HOUR, _DAY = 1.0, 24.0
+_SPANS = (("Last hour", 1.0), ("Last 24 hours", 24.0))
+"""How far back the charts go, in hours."""
 
 
 @ui.page("/", response_timeout=10)
@@ -30,14 +33,15 @@ class _Overview:
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
         self._number = 0
-        self._hours = _HOUR
+        self._hours = _SPANS[0][1]
         with Tag("div", classes="spread"):
             Tag("h1", "Overview")
             with Tag("div", classes="line"):
                 with Tag("p", classes="soft small"):
                     Tag("span", "as of ")
                     self._at = when(shell.desk.system.live().taken_at)
-                self._span = button("Last hour", self._turn, "plain", title="the last hour, or the last day")
+                with Tag("div", classes="either", role="group", aria_label="Charts"):
+                    self._spans = {hours: button(name, partial(self._turn, hours)) for name, hours in _SPANS}
         self._verdict = Verdict()
         self._tiles = Tiles()
         with Tag("div", classes="two"):
@@ -49,14 +53,19 @@ class _Overview:
             with Tag("div", classes="stack"):
                 self._letters = DeadLetters()
                 self._delays = Delays()
+        self._press()
         self._refresh()
         ui.timer(_EVERY, self._refresh)
         ui.timer(_DRAWN_EVERY, self._draw)
 
-    async def _turn(self) -> None:
-        self._hours = _DAY if self._hours == _HOUR else _HOUR
-        self._span.say("Last hour" if self._hours == _HOUR else "Last 24 hours")
+    async def _turn(self, hours: float) -> None:
+        self._hours = hours
+        self._press()
         await self._draw()
+
+    def _press(self) -> None:
+        for hours, span in self._spans.items():
+            span.put(aria_pressed="true" if hours == self._hours else "false")
 
     async def _draw(self) -> None:
         with self._shell.told():

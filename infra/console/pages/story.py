@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from infra.console.pages.kit import Tag, link, when
 from infra.console.pages.text import span
-from infra.console.pages.words import BAD, CALM, GOOD, WARN, words
+from infra.console.pages.words import BAD, CALM, GOOD, WARN, named, words
 from worker.domain.dead_letter import LetterEvent
 from worker.domain.letter_story import TimelineEntry
 from worker.domain.shipment import HistoryEvent
@@ -18,7 +18,6 @@ _LOOK = {
     "failed": BAD,
     "filed": BAD,
     "failed_again": BAD,
-    "dead_lettered": BAD,
     "not_sent": BAD,
 }
 _WORDS = {
@@ -28,7 +27,6 @@ _WORDS = {
     "failed_again": "Dead letter again",
     "tried_again": "Tried again",
     "taken": "Copy taken by a worker",
-    "dead_lettered": "Another dead letter",
 }
 
 
@@ -66,7 +64,7 @@ def _letter_event(of: str, event: LetterEvent) -> None:
     if event.job_id is not None:
         link(f"replay job {event.job_id}", f"/replays/{event.job_id}", "small gap")
     if event.note:
-        Tag("div", words(event.note) if event.event in {"filed", "failed_again"} else event.note, "small break")
+        Tag("div", named(event.note), "small break")
 
 
 def _line(parts: Sequence[str]) -> None:

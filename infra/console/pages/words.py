@@ -7,6 +7,7 @@ from worker.domain.replay_job import ItemState, JobState
 from worker.domain.selection import DeadLetterState
 from worker.domain.shipment import ShipmentStatus
 
+_REASONS = frozenset(DeadLetterReason)
 GOOD, WARN, BAD, CALM = "is-good", "is-warn", "is-bad", ""
 
 LOOK: dict[str, str] = {
@@ -43,6 +44,11 @@ WHY: dict[str, str] = {
 def words(name: str) -> str:
     """Return a name as people write it: `attempts exhausted`."""
     return name.replace("_", " ")
+
+
+def named(text: str) -> str:
+    """Return a text; where it is nothing but a reason's name, as people write it."""
+    return words(text) if text in _REASONS else text
 
 
 def order_address(order_id: str) -> str:
