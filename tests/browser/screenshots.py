@@ -13,13 +13,18 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from playwright.async_api import Browser, Page
+from playwright.async_api import Browser, FloatRect, Page
 
 from tests.support.browser import PHONE, Visitor, alive, chromium, visiting
+from tests.support.console import running_console, write_users
 from tests.support.system import PROJECT, eventually
 
 FOLDER = PROJECT / "docs" / "images"
 _ORDERS = "3000"
+_SIZE = """() => {
+    const shown = document.querySelector(".nicegui-content > :last-child").getBoundingClientRect().bottom;
+    return [innerWidth, Math.min(innerHeight, Math.ceil(shown) + 24)];
+}"""
 _SETTLED = 1.2  # seconds, for charts that are read after the page stands
 
 
@@ -68,9 +73,11 @@ class Camera:
         return page
 
     async def picture(self, name: str, page: Page) -> None:
-        """Take a picture of a page as it is now."""
+        """Take a picture of a page as it is now, no higher than what it shows."""
         await page.wait_for_timeout(1000 * _SETTLED)
-        await page.screenshot(path=FOLDER / f"console-{name}.png")
+        width, height = await page.evaluate(_SIZE)
+        shown = FloatRect(x=0, y=0, width=width, height=height)
+        await page.screenshot(path=FOLDER / f"console-{name}.png", clip=shown)
 
 
 async def main(url: str | None) -> None:
@@ -85,6 +92,7 @@ async def main(url: str | None) -> None:
                 url = re.findall(r"in a browser: (\S+)", await running.says("watch it in a browser: "))[0]
                 async with visiting(browser, url) as light, visiting(browser, url, color_scheme="dark") as dark:
                     await _story(running, Camera(light=light, dark=dark))
+            await _sign_in(browser, Path(folder))
 
 
 async def _overviews(browser: Browser, url: str) -> None:
@@ -111,20 +119,36 @@ async def _story(running: Demo, camera: Camera) -> None:
 
 async def _quiet(camera: Camera) -> None:
     await camera.take("order", "/orders?q=demo-north-0003")
+    await camera.take("replays", "/replays")
     await camera.take("workers", "/workers")
     await camera.take("audit", "/audit", "dark")
     letters = await camera.take("dead-letters", "/dead-letters")
     await camera.take("dead-letters-dark", "/dead-letters", "dark")
     await letters.get_by_role("button", name=re.compile("^Replay all")).click()
     await camera.picture("dry-run", letters)
+    replayed = await camera.open("/dead-letters?state=all&order_id=demo-north-0003", "dark")
+    await replayed.locator("a.row").first.click()
+    await alive(replayed)
+    await camera.picture("dead-letter", replayed)
     malformed = await camera.open("/dead-letters?reason=malformed", "dark")
     await malformed.locator("tr", has_text="destination").locator("a.row").first.click()
     await alive(malformed)
-    await camera.picture("dead-letter", malformed)
     await malformed.get_by_role("link", name="Edit and replay").click()
     await alive(malformed)
     await malformed.get_by_label("Body").fill('{\n  "order_id": "demo-no-destination",\n  "destination": "Bergen"\n}')
     await camera.picture("edit", malformed)
+
+
+async def _sign_in(browser: Browser, folder: Path) -> None:
+    write_users(folder / "users")
+    away = {"LOGISTICS_AMQP_URL": "amqp://127.0.0.1:1", "LOGISTICS_MONGODB_URI": "mongodb://127.0.0.1:1"}
+    with running_console({**away, "LOGISTICS_CONSOLE_USERS_FILE": str(folder / "users")}, folder / "log") as console:
+        await console.started()
+        async with visiting(browser, console.url, viewport={"width": 1280, "height": 560}) as visitor:
+            page = await visitor.context.new_page()
+            await page.goto(f"{console.url}/sign-in")
+            await page.get_by_label("Name").fill("anna")
+            await page.screenshot(path=FOLDER / "console-sign-in.png")
 
 
 if __name__ == "__main__":
