@@ -79,24 +79,26 @@ async def test_what_is_new_is_seen_without_a_reload_and_nothing_jumps(house: Hou
 async def test_what_happens_to_real_orders_is_on_the_page_within_two_seconds(house: House, visit: Visit) -> None:
     page, system = await (await visit(house)).open("/"), house.system
     await expect(wrong(page)).to_contain_text("All is well.", timeout=40_000)
-    async with caller(house.url) as program:
-        since = time.time()
-        await system.publish(b"no order")
-        await seen_in_time(wrong(page), "1 dead letter open: malformed 1.", program, since=since)
-        (await program.post("/api/workers/pause", json={"why": "a test"})).raise_for_status()
-        since = time.time()
-        await system.publish_order("waits-1")
-        await seen_in_time(number(page, "Waiting"), "1", program, since=since)
-        (await program.post("/api/workers/resume", json={})).raise_for_status()
-        await system.shipped("waits-1")
-        system.supplier.change(outage=True)
-        for order in range(6):
-            await system.publish_order(f"opens-{order}")
-        await eventually(lambda: system.workers[0].events("circuit.open"))
-        opened_at = datetime.fromisoformat(system.workers[0].events("circuit.open")[0]["timestamp"])
-        await seen_in_time(wrong(page), "Circuit open", program, since=opened_at.timestamp())
+    try:
+        async with caller(house.url) as program:
+            since = time.time()
+            await system.publish(b"no order")
+            await seen_in_time(wrong(page), "1 dead letter open: malformed 1.", program, since=since)
+            (await program.post("/api/workers/pause", json={"why": "a test"})).raise_for_status()
+            since = time.time()
+            await system.publish_order("waits-1")
+            await seen_in_time(number(page, "Waiting"), "1", program, since=since)
+            (await program.post("/api/workers/resume", json={})).raise_for_status()
+            await system.shipped("waits-1")
+            system.supplier.change(outage=True)
+            for order in range(6):
+                await system.publish_order(f"opens-{order}")
+            await eventually(lambda: system.workers[0].events("circuit.open"))
+            opened_at = datetime.fromisoformat(system.workers[0].events("circuit.open")[0]["timestamp"])
+            await seen_in_time(wrong(page), "Circuit open", program, since=opened_at.timestamp())
+    finally:
         system.supplier.change(outage=False)
-    system.db.dead_letters.delete_many({})
+        system.db.dead_letters.delete_many({})
     await expect(wrong(page)).to_contain_text("All is well.", timeout=40_000)
 
 
