@@ -153,8 +153,8 @@ async def test_a_job_stops_when_the_circuit_opens_and_goes_on_when_it_closes(sys
     refuse(system)
     await dead(system, *names("o", 120))
     mend(system)
-    job = await start(system, "--all", "--start-rate", "20", "--rate", "20")
-    await eventually(lambda: states(system).get("resolved", 0) > 20)
+    job = await start(system, "--all", "--start-rate", "10", "--rate", "10")  # slow: plenty is left when it opens
+    await eventually(lambda: states(system).get("resolved", 0) > 5)
     system.supplier.change(outage=True)
     stopped = await reaches(system, job, "stopped")
     assert stopped["because"].startswith("the circuit to the supplier is open at worker")
