@@ -15,8 +15,6 @@ SEED = int(os.environ.get("LOGISTICS_CHAOS_SEED", "1"))
 ORDERS, WORKERS = 3_000, 2
 
 
-# Here, too, connections are struck while they are only being opened; some are left to the garbage collector then.
-@pytest.mark.filterwarnings("ignore:Exception ignored in. <function StreamWriter.__del__")
 @pytest.mark.alone
 @pytest.mark.timeout(540)
 async def test_nothing_is_lost_and_nothing_dispatched_twice_whatever_strikes(tmp_path: Path) -> None:

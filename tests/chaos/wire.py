@@ -31,11 +31,11 @@ class _Connection:
         try:
             await asyncio.wait(flows, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            near.abort()  # before anything is waited for: a second cut would leave it open
+            far.abort()
             for flow in flows:
                 flow.cancel()
             await asyncio.gather(*flows, return_exceptions=True)
-            near.abort()
-            far.abort()
 
     async def _pass_on(self, source: "_Side", target: "_Side") -> None:
         with suppress(OSError):
