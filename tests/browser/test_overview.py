@@ -15,7 +15,7 @@ from tests.support.browser import Visit, seen_in_time
 from tests.support.console import caller
 from tests.support.letters import a_letter
 from tests.support.proxy import Proxy
-from tests.support.system import eventually
+from tests.support.system import System, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -62,9 +62,8 @@ async def test_what_is_new_is_seen_without_a_reload_and_nothing_jumps(house: Hou
     await expect(wrong(page)).to_contain_text("All is well.", timeout=40_000)
     places = await page.evaluate("[...document.querySelectorAll('.tile')].map(t => t.getBoundingClientRect().top)")
     async with caller(house.url) as program:
-        since = time.time()
         house.put(*(a_letter(reason="malformed") for _ in range(1234)))
-        await seen_in_time(number(page, "Dead letters open"), "1,234", program, since=since)
+        await seen_in_time(number(page, "Dead letters open"), "1,234", program, since=time.time())
     await expect(wrong(page)).to_contain_text("1,234 dead letters open: malformed 1234.")
     await expect(wrong(page).get_by_role("link", name="See them")).to_have_attribute("href", "/dead-letters")
     await page.get_by_role("link", name="malformed 1,234").click()
@@ -81,25 +80,29 @@ async def test_what_happens_to_real_orders_is_on_the_page_within_two_seconds(hou
     await expect(wrong(page)).to_contain_text("All is well.", timeout=40_000)
     try:
         async with caller(house.url) as program:
-            since = time.time()
             await system.publish(b"no order")
-            await seen_in_time(wrong(page), "1 dead letter open: malformed 1.", program, since=since)
+            filed_at = await told(system, "dead_letter.filed")
+            await seen_in_time(wrong(page), "1 dead letter open: malformed 1.", program, since=filed_at)
             (await program.post("/api/workers/pause", json={"why": "a test"})).raise_for_status()
-            since = time.time()
             await system.publish_order("waits-1")
-            await seen_in_time(number(page, "Waiting"), "1", program, since=since)
+            await seen_in_time(number(page, "Waiting"), "1", program, since=time.time())
             (await program.post("/api/workers/resume", json={})).raise_for_status()
             await system.shipped("waits-1")
             system.supplier.change(outage=True)
             for order in range(6):
                 await system.publish_order(f"opens-{order}")
-            await eventually(lambda: system.workers[0].events("circuit.open"))
-            opened_at = datetime.fromisoformat(system.workers[0].events("circuit.open")[0]["timestamp"])
-            await seen_in_time(wrong(page), "Circuit open", program, since=opened_at.timestamp())
+            opened_at = await told(system, "circuit.open")
+            await seen_in_time(wrong(page), "Circuit open", program, since=opened_at)
     finally:
         system.supplier.change(outage=False)
         system.db.dead_letters.delete_many({})
     await expect(wrong(page)).to_contain_text("All is well.", timeout=40_000)
+
+
+async def told(system: System, event: str) -> float:
+    """Wait until the worker's log tells of the event; return when it happened, in seconds since 1970."""
+    await eventually(lambda: system.workers[0].events(event))
+    return datetime.fromisoformat(system.workers[0].events(event)[0]["timestamp"]).timestamp()
 
 
 async def test_an_open_circuit_counts_down_and_is_read_out_once(house: House, visit: Visit) -> None:
