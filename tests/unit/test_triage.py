@@ -194,6 +194,6 @@ async def test_nothing_is_done_that_cannot_be_written_down_first() -> None:
 def test_a_selection_is_told_in_words() -> None:
     assert in_words(Selection()) == "all"
     told = in_words(Selection(reason="supplier_rejected", group="a_b", since=NOW))
-    assert told == "reason supplier rejected, group a_b, since 2026-03-01T12:00:00Z"
+    assert told == "reason supplier_rejected, group a_b, since 2026-03-01T12:00:00Z"
     assert in_words(Selection(ids=("a", "b"), state=OPEN)) == "id a, b, state open"
     assert in_words(Selection(ids=tuple("abcde"), order_id="A-1")) == "5 ids, order id A-1"

@@ -17,7 +17,5 @@ def in_words(selection: Selection) -> str:
             parts.append(f"id {', '.join(value)}" if len(value) <= _FEW else f"{len(value):,} ids")
         elif value is not None and value != item.default:
             shown = f"{value:%Y-%m-%dT%H:%M:%SZ}" if isinstance(value, datetime) else value
-            if item.name == "reason":
-                shown = value.replace("_", " ")
             parts.append(f"{item.name.replace('_', ' ')} {shown}")
     return ", ".join(parts) or "all"
