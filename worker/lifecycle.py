@@ -12,10 +12,10 @@ from worker.domain.errors import BrokerUnavailableError, StoreUnavailableError
 from worker.domain.log import StructuredLogger
 from worker.reporting import keep_looking_at_backlog, keep_reporting
 from worker.signals import stop_on_signals
+from worker.spans import SPANS_TIMEOUT
 
 _SWEEP_EVERY = 30.0
 _TIDY_EVERY = 600.0
-_SPANS_TIMEOUT = 2.0
 
 _log = StructuredLogger("logistics.worker")
 
@@ -93,7 +93,7 @@ async def _close(worker: Worker, health: HealthServer) -> None:
     await worker.supplier.close()
     await close_store(worker.store)
     await health.stop()
-    if not await asyncio.to_thread(worker.tracing.close, timeout=_SPANS_TIMEOUT):
+    if not await asyncio.to_thread(worker.tracing.close, timeout=SPANS_TIMEOUT):
         _log.warning("spans.lost", why="the collector did not take the last of them in time")
     _log.info("worker.stopped")
 

@@ -34,9 +34,7 @@ from worker.domain.triage import Triage
 from worker.domain.worker_controls import WorkerControls
 from worker.fleet import Fleet
 from worker.settings import Settings
-from worker.spans import open_tracing
-
-_SPANS_TIMEOUT = 2.0
+from worker.spans import SPANS_TIMEOUT, open_tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         with suppress(BrokerUnavailableError):  # it is gone, which is what was wanted
             await publisher.close()
         store.close()
-        await asyncio.to_thread(tracing.close, timeout=_SPANS_TIMEOUT)
+        await asyncio.to_thread(tracing.close, timeout=SPANS_TIMEOUT)
 
 
 def services_on(store: MongoStore, publisher: ReplayPublisher, settings: Settings) -> Services:

@@ -6,6 +6,9 @@ from worker.domain.errors import ConfigurationError
 from worker.domain.tracing import NO_TRACING, ITracing
 from worker.settings import Settings
 
+SPANS_TIMEOUT = 2.0
+"""Seconds that a program waits at its end for the collector to take the last spans."""
+
 
 def open_tracing(settings: Settings, *, service: str, instance: str) -> ITracing:
     """Return the tracing that LOGISTICS_OTLP_ENDPOINT asks for, none when it is not set.

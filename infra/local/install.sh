@@ -84,7 +84,8 @@ fetch_asyncapi_schema() {
     say "fetching AsyncAPI's schema"
     folder=$(mktemp -d)
     timeout 60 npm pack --silent --pack-destination "$folder" "$ASYNCAPI_PACKAGE" >/dev/null 2>&1 &&
-        tar -xzf "$folder"/*.tgz -C "$folder" package/schemas/3.0.0.json || { say "npm could not bring it"; return 0; }
+        tar -xzf "$folder"/*.tgz -C "$folder" package/schemas/3.0.0.json ||
+        { say "npm could not bring it"; rm -r "$folder"; return 0; }
     echo "$ASYNCAPI_SHA256  $folder/package/schemas/3.0.0.json" | sha256sum --check --status ||
         fail "$ASYNCAPI_PACKAGE holds another schema than the one that is known here"
     mkdir -p "$(dirname "$ASYNCAPI_SCHEMA")"

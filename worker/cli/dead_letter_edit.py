@@ -30,10 +30,9 @@ from worker.domain.tracing import ITracing
 from worker.edit_documents import edit_document
 from worker.services import editing_on
 from worker.settings import Settings, load_settings
-from worker.spans import open_tracing
+from worker.spans import SPANS_TIMEOUT, open_tracing
 
 _POLL = 0.5
-_SPANS_TIMEOUT = 2.0
 
 
 @click.command("edit")
@@ -103,7 +102,7 @@ def edit(
     settings = load_settings()
     setup_logging("WARNING")
     tracing = open_tracing(settings, service="logistics-edit", instance=f"logistics edit {os.getpid()}")
-    ctx.call_on_close(lambda: tracing.close(timeout=_SPANS_TIMEOUT))
+    ctx.call_on_close(lambda: tracing.close(timeout=SPANS_TIMEOUT))
     command = _EditCommand(settings, tracing)
     letter = asyncio.run(command.load(letter_id))
     body = new_body(letter, file, fields, needs_editor=not any(changes.values()))

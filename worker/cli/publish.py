@@ -18,9 +18,8 @@ from worker.domain.durations import parse_duration
 from worker.domain.errors import PublishError
 from worker.publishing import DEFAULT_IN_FLIGHT
 from worker.settings import load_settings
-from worker.spans import open_tracing
+from worker.spans import SPANS_TIMEOUT, open_tracing
 
-_SPANS_TIMEOUT = 2.0
 _FOR_ONE = ("order_id", "destination", "fields", "trace_id", "traceparent")
 _FOR_LINES = ("strict", "from_line", "in_flight")
 
@@ -127,7 +126,7 @@ def publish(ctx: click.Context, /, *, path: str | None, give_up_after: float, as
     setup_logging("ERROR")
 
     tracing = open_tracing(settings, service="logistics-publish", instance=f"logistics publish {os.getpid()}")
-    ctx.call_on_close(lambda: tracing.close(timeout=_SPANS_TIMEOUT))
+    ctx.call_on_close(lambda: tracing.close(timeout=SPANS_TIMEOUT))
 
     def connect(on_outage: Callable[[PublishError], None]) -> OrderPublisher:
         return OrderPublisher(
