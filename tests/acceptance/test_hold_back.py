@@ -220,20 +220,24 @@ async def test_reset_by_hand_closes_a_circuit_that_failures_have_opened(system: 
     await system.shipped(*(f"o-{number}" for number in range(5)))
 
 
-async def test_an_order_that_an_open_circuit_refused_ships_at_once_when_it_is_reset(system: System) -> None:
-    worker = await system.start_worker(
-        LOGISTICS_BREAKER_RECOVERY_TIMEOUT="1h",
-        LOGISTICS_BREAKER_FAILURE_THRESHOLD="1",
-        LOGISTICS_RETRY_DELAYS="200ms",
-        LOGISTICS_PREFETCH="50",
-    )
+async def test_an_order_that_an_open_circuit_refused_ships_at_once_when_it_is_reset(
+    system: System, to_supplier: Proxy
+) -> None:
+    """A copy of an order waits in hand for the first: that fails and opens the circuit, which refuses the copy."""
+    system.settings.update(LOGISTICS_BREAKER_RECOVERY_TIMEOUT="1h", LOGISTICS_BREAKER_FAILURE_THRESHOLD="1")
+    worker = await start_with(system, to_supplier)
     system.supplier.change(outage=True, retry_after=None)
-    orders = [f"o-{number}" for number in range(50)]
-    await publish(system, *orders)
-    await eventually(lambda: worker.events("order.deferred"))  # taken, and refused by the circuit another has opened
+    answer = to_supplier.hold_before(contains(b"HTTP/1.1 "), direction=Direction.TO_CLIENT)
+    await publish(system, "o-1", "o-1")
+    await answer.springs()
+    await eventually(lambda: is_empty(system))
+    let_go(to_supplier)
+    await eventually(lambda: worker.events("order.deferred"))
     system.supplier.change(outage=False)
     await workers(system, "circuit", "reset", "--all")
-    await system.shipped(*orders)
+    await system.shipped("o-1")
+    assert worker.events("order.retry")
+    assert system.letters() == []
 
 
 async def test_another_prefetch_is_seen_at_the_broker_and_at_the_supplier(system: System, broker: Broker) -> None:
