@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from statistics import median
 
 import pytest
@@ -15,11 +14,11 @@ from tests.browser.conftest import House, OpenHouse
 from tests.support.browser import Visit
 from tests.support.console import caller
 from tests.support.letters import a_letter
+from tests.support.many import one_of, put_many, seconds_from, text
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 FEW, MANY = 400, 100_000
-_BATCH = 5_000
 _HEAP = 60 * 1024 * 1024
 
 
@@ -31,33 +30,22 @@ async def house(open_house: OpenHouse) -> AsyncIterator[House]:
 
 def fill(house: House, numbers: range) -> None:
     """Store dead letters with these numbers, the newest first, and as many lines of the audit log."""
-    template, newest = letter_document(a_letter(body=b'{"order_id": "A-1", "destination": "Oslo"}')), datetime.now(UTC)
-
-    def letter(number: int) -> dict[str, object]:
-        return {
-            **template,
-            "_id": f"00000000-0000-4000-8000-{number:012}",
-            "revision": 0,
-            "order_id": f"many-{number:06}",
-            "trace_id": f"many-{number:06}",
-            "fingerprint": f"{number % 20:012}",
-            "reason": ("malformed", "supplier_rejected", "attempts_exhausted")[number % 3],
-            "error_message": f"kind {number % 20} of failure",
-            "dead_lettered_at": newest - timedelta(seconds=number),
-        }
-
-    def deed(number: int) -> dict[str, object]:
-        at, action = newest - timedelta(seconds=number), ("discard", "restore")[number % 2]
-        said = {"who": "anna", "why": "a test", "what": "1 dead letter", "job_id": None}
-        return {"_id": f"deed-{number:06}", "at": at, "action": action, **said}
-
-    def insert(start: int) -> None:
-        some = numbers[start : start + _BATCH]
-        house.system.db.dead_letters.insert_many([letter(number) for number in some], ordered=False)
-        house.system.db.audit_log.insert_many([deed(number) for number in some], ordered=False)
-
-    with ThreadPoolExecutor(max_workers=4) as several:
-        list(several.map(insert, range(0, len(numbers), _BATCH)))
+    template = letter_document(a_letter(body=b'{"order_id": "A-1", "destination": "Oslo"}'))
+    kind, at = text("", {"$mod": ["$n", 20]}, digits=12), seconds_from(datetime.now(UTC), step=-1)
+    letter = {
+        "_id": text("00000000-0000-4000-8000-", digits=12),
+        "revision": 0,
+        "order_id": text("many-", digits=6),
+        "trace_id": text("many-", digits=6),
+        "fingerprint": kind,
+        "reason": one_of("malformed", "supplier_rejected", "attempts_exhausted"),
+        "error_message": {"$concat": ["kind ", kind, " of failure"]},
+        "dead_lettered_at": at,
+    }
+    deed = {"_id": text("deed-", digits=6), "at": at, "action": one_of("discard", "restore")}
+    said = {"who": "anna", "why": "a test", "what": "1 dead letter", "job_id": None}
+    put_many(house.system.db.dead_letters, template, numbers, letter)
+    put_many(house.system.db.audit_log, said, numbers, deed)
 
 
 async def medians(house: House, *paths: str) -> dict[str, float]:

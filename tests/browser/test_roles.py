@@ -133,3 +133,18 @@ async def test_a_page_that_outlives_its_sign_in_asks_for_another(house: House, v
     other = await someone.open("/audit")
     await other.get_by_role("button", name="Sign out").click()
     await expect(page).to_have_url(re.compile("/sign-in[?]next=/"), timeout=10_000)
+
+
+async def test_the_empty_page_of_replays_comes_alive_with_the_first_job(house: House, visit: Visit) -> None:
+    letter = a_letter(order_id="first", body=b'{"order_id": "first", "destination": "Oslo"}')
+    house.put(letter)
+    someone = await visit(house)
+    jobs = await sign_in(someone, "anna", "/replays")
+    await expect(jobs.get_by_text("Nothing was replayed yet")).to_be_visible()
+    await expect(jobs.get_by_role("table")).to_have_count(0)
+    page = await someone.open(f"/dead-letters/{letter.id}")
+    await page.get_by_role("button", name="Replay", exact=True).click()
+    await page.get_by_role("dialog").get_by_label("Why").fill("a test")
+    await page.get_by_role("button", name="Replay 1 dead letter").click()
+    await expect(jobs.get_by_role("region", name="Replay jobs")).to_contain_text("1 of 1 resolved", timeout=15_000)
+    await expect(jobs.get_by_text("Nothing was replayed yet")).to_be_hidden()

@@ -1,37 +1,30 @@
 """A replay job needs no more memory for many letters than for few."""
 
 import json
-import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from infra.mongodb.letter_documents import letter_document
 from tests.support.command import run
 from tests.support.letters import a_letter
+from tests.support.many import put_many, seconds_from, text
 from tests.support.system import System, eventually
 
 LETTERS, WARM = 8_000, 2_000
-_BATCH = 2_000
 
 
 def put_letters(system: System, count: int) -> None:
-    """Store open dead letters of 2 kB, as fast as the store takes them."""
-    template, now = letter_document(a_letter()), datetime.now(UTC)
-    for start in range(0, count, _BATCH):
-        system.db.dead_letters.insert_many(
-            [
-                _document(template, number, at=now - timedelta(seconds=count - number))
-                for number in range(start, start + _BATCH)
-            ]
-        )
-
-
-def _document(template: dict[str, Any], number: int, *, at: datetime) -> dict[str, Any]:
-    order = f"many-{number:06}"
-    body = json.dumps({"order_id": order, "destination": "Oslo", "note": "x" * 1900}).encode()
-    changes = {"_id": str(uuid.uuid4()), "order_id": order, "trace_id": order, "body": body, "dead_lettered_at": at}
-    return {**template, **changes, "revision": 0}
+    """Store open dead letters of 2 kB."""
+    order = text("many-", digits=6)
+    body = json.dumps({"order_id": "many-000000", "destination": "Oslo", "note": "x" * 1900}).encode()
+    changes = {
+        "_id": text("00000000-0000-4000-8000-", digits=12),
+        "order_id": order,
+        "trace_id": order,
+        "dead_lettered_at": seconds_from(datetime.now(UTC) - timedelta(seconds=count), step=1),
+        "revision": 0,
+    }
+    put_many(system.db.dead_letters, letter_document(a_letter(body=body)), range(count), changes)
 
 
 def memory_of(pid: int) -> int:

@@ -19,6 +19,7 @@ from infra.mongodb.replay_items import MongoReplayItems
 from infra.mongodb.replay_jobs import MongoReplayJobs
 from infra.mongodb.store import MongoStore
 from tests.support.letters import a_letter
+from tests.support.many import one_of, put_many, seconds_from, text
 from worker.domain.audit import Audit
 from worker.domain.replay_jobs import ReplayJobs
 from worker.domain.selection import DeadLetterState, Selection
@@ -28,7 +29,6 @@ LETTERS, GROUPS, RESOLVED_EVERY = 200_000, 6, 10
 REASONS = ("attempts_exhausted", "supplier_rejected", "malformed")
 BEGAN = datetime(2026, 3, 1, tzinfo=UTC)
 A_SECOND, SCANS = 1.0, 4
-_BATCH = 5_000
 
 OPEN = Selection(state=DeadLetterState.OPEN)
 ALL = Selection()
@@ -50,28 +50,22 @@ class Full:
 def full(mongod_uri: str) -> Iterator[Full]:
     database = f"test_{uuid.uuid4().hex[:12]}"
     template = letter_document(a_letter(body=json.dumps({"note": "x" * 1900}).encode()))
+    at = seconds_from(BEGAN, step=1)
+    changes = {
+        "_id": text("00000000-0000-4000-8000-", digits=12),
+        "state": {"$cond": [{"$eq": [{"$mod": ["$n", RESOLVED_EVERY]}, 0]}, "resolved", "open"]},
+        "order_id": text("order-", digits=6),
+        "trace_id": text("trace-", digits=6),
+        "fingerprint": text("", {"$mod": ["$n", GROUPS]}, digits=12),
+        "reason": one_of(*REASONS),
+        "dead_lettered_at": at,
+        "first_failed_at": {"$subtract": [at, 60_000]},
+        "revision": 0,
+    }
     with MongoClient[dict[str, Any]](mongod_uri) as client:
-        letters = client[database].dead_letters
-        for start in range(0, LETTERS, _BATCH):
-            batch = [_document(template, number) for number in range(start, start + _BATCH)]
-            letters.insert_many(batch, ordered=False)
+        put_many(client[database].dead_letters, template, range(LETTERS), changes)
         yield Full(mongod_uri, database)
         client.drop_database(database)
-
-
-def _document(template: dict[str, Any], number: int) -> dict[str, Any]:
-    at = BEGAN + timedelta(seconds=number)
-    changes = {
-        "_id": str(uuid.uuid5(uuid.NAMESPACE_OID, str(number))),
-        "state": "resolved" if number % RESOLVED_EVERY == 0 else "open",
-        "order_id": f"order-{number:06}",
-        "trace_id": f"trace-{number:06}",
-        "fingerprint": f"{number % GROUPS:012}",
-        "reason": REASONS[number % len(REASONS)],
-        "dead_lettered_at": at,
-        "first_failed_at": at - timedelta(minutes=1),
-    }
-    return {**template, **changes, "revision": 0}
 
 
 @pytest.fixture

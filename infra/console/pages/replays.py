@@ -28,16 +28,21 @@ async def replays(request: Request) -> None:
         Tag("h1", "Replays")
         idle = Tag("p", "No worker runs that moves replays on: a job waits until one starts.", "card warn", hidden=True)
         with Tag("div", classes="card flush"):
-            if not jobs:
+            with Tag("div", hidden=bool(jobs)) as none:
                 empty("Nothing was replayed yet", "Pick dead letters and replay them: the job is watched here.")
                 link("Dead letters", LETTERS, "btn centre-self")
-                return
-            with table("Replay jobs", "Job", "State", "Progress", "By|roomy", "Why|roomy", "Begun") as body:
+            with (
+                Tag("div", hidden=not jobs) as some,
+                table("Replay jobs", "Job", "State", "Progress", "By|roomy", "Why|roomy", "Begun") as body,
+            ):
                 rows = Live(body, _row)
 
         async def refresh() -> None:
             with shell.told():
-                _show(rows, await shell.desk.replays.latest(limit=_SHOWN))
+                newest = await shell.desk.replays.latest(limit=_SHOWN)
+                none.put(hidden=bool(newest))
+                some.put(hidden=not newest)
+                _show(rows, newest)
                 idle.put(hidden=await shell.desk.replays.has_runner())
 
         _show(rows, jobs)
