@@ -130,7 +130,9 @@ async def supplier() -> AsyncIterator[SupplierSimulator]:
 
 
 @pytest.fixture
-async def system(broker: Broker, mongo: Mongo, supplier: SupplierSimulator, tmp_path: Path) -> AsyncIterator[System]:
+async def system(
+    request: pytest.FixtureRequest, broker: Broker, mongo: Mongo, supplier: SupplierSimulator, tmp_path: Path
+) -> AsyncIterator[System]:
     """Broker, store and supplier of this test's own, and workers as processes when it starts them."""
     async with running_system(
         amqp_url=broker.amqp_url,
@@ -139,4 +141,5 @@ async def system(broker: Broker, mongo: Mongo, supplier: SupplierSimulator, tmp_
         supplier=supplier,
         folder=tmp_path,
     ) as running:
+        running.cold = request.node.get_closest_marker("cold") is not None
         yield running

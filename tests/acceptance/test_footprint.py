@@ -2,10 +2,13 @@
 
 import asyncio
 
+import pytest
+
 from benchmarks.usage import cpu_seconds
 from tests.support.system import System
 
 
+@pytest.mark.cold
 async def test_a_start_costs_little_and_an_idle_worker_next_to_nothing(system: System) -> None:
     worker = await system.start_worker()
     await system.publish_order("o-1")

@@ -27,6 +27,8 @@ from tests.support.admin import BrokerAdmin
 from tests.support.system import System, WorkerProcess, eventually, running_system
 from worker.domain.errors import MessageTooLargeError
 
+pytestmark = pytest.mark.cold
+
 MIB = 1024 * 1024
 AT_ONCE = 500
 STUFFED = 3

@@ -8,7 +8,11 @@ import sys
 import urllib.error
 import urllib.request
 
+import pytest
+
 from tests.support.system import PROJECT, System, eventually
+
+pytestmark = pytest.mark.cold
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 

@@ -18,6 +18,8 @@ from tests.support.command import run
 from tests.support.messages import take_all
 from tests.support.system import System, WorkerProcess, eventually
 
+pytestmark = pytest.mark.cold
+
 MARK = "Zq7X"
 """In every password, right or wrong, written so that no encoding of an address changes it."""
 SUPPLIER_LOGIN = f"shop:{MARK}-supplier/p@ss:w?rd"

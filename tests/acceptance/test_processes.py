@@ -15,7 +15,7 @@ import pytest
 from tests.support.proxy import proxy_to_broker
 from tests.support.system import PROJECT, System, WorkerProcess, eventually
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = [pytest.mark.cold, pytest.mark.timeout(90)]
 
 
 class Supervisor:

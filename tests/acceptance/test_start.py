@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.system import PROJECT, System, eventually
 
+pytestmark = pytest.mark.cold
+
 
 def _start(environment: dict[str, str], folder: Path) -> "subprocess.CompletedProcess[str]":
     """Run `logistics worker` in a folder without private servers, until it gives up."""

@@ -17,6 +17,8 @@ import pytest
 from tests.support.system import PROJECT, System, eventually
 from worker.domain.shipment import shipment_id_for
 
+pytestmark = pytest.mark.cold
+
 LETTERS, PREFETCH, ROUNDS = 5_000, 100, 5
 A_THIRD = 1 / 3
 _AT_ONCE = 200

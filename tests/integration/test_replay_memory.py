@@ -4,6 +4,8 @@ import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from infra.mongodb.letter_documents import letter_document
 from tests.support.command import run
 from tests.support.letters import a_letter
@@ -33,6 +35,7 @@ def memory_of(pid: int) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
 
 
+@pytest.mark.cold
 async def test_a_job_of_many_letters_needs_no_more_memory_than_one_of_few(system: System) -> None:
     prepared = await system.start_worker()  # exchanges, queues, indexes
     assert await prepared.terminate() == 0

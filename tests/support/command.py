@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import multiprocessing
 import os
-import runpy
 import subprocess
 import sys
 import tempfile
@@ -16,11 +14,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.support.system import PROJECT
-from worker.cli import COMMANDS
+from tests.support.warm import WarmProcess
 
 TIMEOUT = 30.0
-_WARM = multiprocessing.get_context("forkserver")
-_WARM.set_forkserver_preload(["tests.support.command", *{name.partition(":")[0] for name in COMMANDS.values()}])
 
 
 @dataclass(frozen=True)
@@ -99,26 +95,9 @@ def _cold_run(settings: Mapping[str, str], arguments: tuple[str, ...], out: Path
 
 
 def _warm_run(settings: Mapping[str, str], arguments: tuple[str, ...], out: Path, err: Path) -> int:
-    """Run `python -m worker` in a fork of a process that has imported all of it; return its exit code.
-
-    Starting Python and importing the libraries is half a second of processor time, a thousand times in a run of all
-    tests. What the command does is the same; that it starts from nothing is tested where it matters.
-    """
-    process = _WARM.Process(target=_be_the_command, args=(dict(settings), arguments, out, err))
-    process.start()
-    process.join(TIMEOUT)
-    if process.exitcode is None:
+    """Be `python -m worker` in a warm process; return its exit code."""
+    process = WarmProcess(settings, arguments, out=out, err=err, cwd=PROJECT)
+    try:
+        return process.wait(TIMEOUT)
+    finally:
         process.kill()
-        raise TimeoutError(f"logistics {' '.join(arguments)} took longer than {TIMEOUT:g} s")
-    return process.exitcode
-
-
-def _be_the_command(settings: Mapping[str, str], arguments: tuple[str, ...], out: Path, err: Path) -> None:
-    sys.stdin, sys.stdout, sys.stderr = Path(os.devnull).open(), out.open("w"), err.open("w")  # noqa: SIM115 - until it ends
-    for number, stream in enumerate((sys.stdin, sys.stdout, sys.stderr)):
-        os.dup2(stream.fileno(), number)
-    os.environ.clear()
-    os.environ.update(settings)
-    os.chdir(PROJECT)
-    sys.argv = ["logistics", *arguments]
-    runpy.run_module("worker", run_name="__main__")
