@@ -143,3 +143,18 @@ async def system(
     ) as running:
         running.cold = request.node.get_closest_marker("cold") is not None
         yield running
+
+
+_BETWEEN = 4
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the files that need a browser between the others: several browsers at once overload two cores."""
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    with_browser = [path for path in files if path.parent.name == "browser"]
+    order = [path for path in files if path not in with_browser]
+    for place, path in enumerate(with_browser):
+        order.insert(place * (_BETWEEN + 1), path)
+    items[:] = [item for path in order for item in files[path]]
