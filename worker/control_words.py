@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from worker.domain.controls import ControlAction, Wish, Wishes
-from worker.overview_picture import WorkerView
 from worker.problem import Problem, ProblemKind
+from worker.worker_views import WorkerView
 
 _NAMED = 3
 _ORDER = (ControlAction.PAUSE, ControlAction.OPEN_CIRCUIT, ControlAction.PREFETCH)

@@ -7,7 +7,7 @@ from infra.mongodb.workers import MongoWorkerReports
 from infra.rabbitmq.topology import WORK_QUEUE
 from worker.domain.control_ports import SeenWorker
 from worker.domain.core import utc_now
-from worker.overview_picture import WorkerView, worker_views
+from worker.worker_views import WorkerView, worker_views
 
 
 class Fleet:

@@ -6,9 +6,10 @@ from infra.rabbitmq.topology import RETRY_EXCHANGE, SHIPMENTS_RETRY_EXCHANGE, WO
 from worker.control_words import held_back
 from worker.domain.controls import NO_WISHES
 from worker.domain.replay_job import JobState
-from worker.overview_picture import Overview, QueueView, ReplayView, WorkerView
+from worker.overview_picture import Overview, QueueView, ReplayView
 from worker.overview_words import counted, listed, next_try, order_takers, span
 from worker.problem import Problem, ProblemKind
+from worker.worker_views import WorkerView
 
 _STARTING = 5.0
 """Seconds within which a worker that is not connected yet is no news."""

@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from infra.rabbitmq.topology import WORK_QUEUE
-from worker.overview_picture import OldestWaiting, WorkerView
+from worker.overview_picture import OldestWaiting
+from worker.worker_views import WorkerView
 
 
 def order_takers(workers: Sequence[WorkerView]) -> list[WorkerView]:

@@ -7,9 +7,9 @@ from typing import Any
 from worker.control_words import held_back
 from worker.domain.controls import Wishes
 from worker.domain.worker_controls import Answers
-from worker.overview_picture import WorkerView
 from worker.overview_words import order_takers
 from worker.problem import sentences
+from worker.worker_views import WorkerView
 
 
 def workers_document(found: Sequence[WorkerView], wishes: Wishes, *, now: datetime) -> dict[str, Any]:

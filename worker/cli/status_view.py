@@ -9,10 +9,11 @@ from rich.text import Text
 from infra.rabbitmq.topology import WORK_QUEUE
 from worker.cli.output import plain
 from worker.domain.shipment import ShipmentStatus
-from worker.overview_picture import BROKER, STORE, Overview, WorkerView
+from worker.overview_picture import BROKER, STORE, Overview
 from worker.overview_problems import problems
 from worker.overview_words import circuit_in_words, listed, oldest_in_words, span
 from worker.problem import sentences
+from worker.worker_views import WorkerView
 
 _LOST_SHOWN = 3
 

@@ -22,9 +22,9 @@ from worker.domain.audit import Audit
 from worker.domain.controls import MAX_PREFETCH, Wishes
 from worker.domain.worker_controls import WorkerControls
 from worker.fleet import Fleet
-from worker.overview_picture import worker_views
 from worker.settings import Settings
 from worker.worker_documents import answers_document, workers_document
+from worker.worker_views import worker_views
 
 Command = Callable[..., None]
 Wishing = Callable[..., Awaitable[Wishes]]

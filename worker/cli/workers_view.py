@@ -11,9 +11,9 @@ from worker.cli.status_view import workers_table
 from worker.control_words import listed_names
 from worker.domain.controls import Wishes
 from worker.domain.worker_controls import Answers
-from worker.overview_picture import WorkerView
 from worker.overview_words import counted
 from worker.worker_documents import workers_document
+from worker.worker_views import WorkerView
 
 
 def print_workers(out: Console, found: Sequence[WorkerView], wishes: Wishes, *, now: datetime) -> None:

@@ -8,8 +8,9 @@ from pydantic import BaseModel, Field
 from infra.console.access.roles import Role
 from infra.console.access.visitor import Way
 from worker.domain.controls import Wishes
-from worker.overview_picture import QueueView, ReplayView, WorkerView
+from worker.overview_picture import QueueView, ReplayView
 from worker.rates import Rates
+from worker.worker_views import WorkerView
 
 
 class OldestWaitingModel(BaseModel):

@@ -6,7 +6,7 @@ from infra.console.access.roles import Role
 from infra.console.desk.part import Part, needs
 from worker.domain.controls import Wishes
 from worker.domain.worker_controls import Answers
-from worker.overview_picture import WorkerView
+from worker.worker_views import WorkerView
 
 
 class WorkerDesk(Part):

@@ -7,8 +7,8 @@ from nicegui.element import Element
 from infra.console.pages.kit import Live, Tag, chip, left, table
 from infra.console.pages.text import UNKNOWN, number, span
 from infra.console.pages.words import BAD, CALM, GOOD, WARN
-from worker.overview_picture import WorkerView
 from worker.overview_words import circuit_in_words, order_takers
+from worker.worker_views import WorkerView
 
 _LOST_SHOWN = 3
 _COLUMNS = ("Worker", "State", "Circuit", "In flight|num", "At most|num roomy", "Up|roomy", "Version|roomy")

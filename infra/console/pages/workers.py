@@ -16,7 +16,7 @@ from infra.console.pages.worker_actions import Hand
 from infra.console.pages.worker_rows import WorkerRows
 from worker.domain.controls import Wish
 from worker.feed import LivePicture
-from worker.overview_picture import WorkerView
+from worker.worker_views import WorkerView
 
 HOME = "/workers"
 _EVERY = 0.25
