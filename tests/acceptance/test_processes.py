@@ -101,13 +101,13 @@ async def test_one_signal_drains_all_processes(system: System) -> None:
 
 async def test_a_second_signal_ends_all_processes_at_once(system: System) -> None:
     system.supplier.change(latency=20.0)
-    supervisor = await start(system, 2, LOGISTICS_DRAIN_TIMEOUT="30s")
+    supervisor = await start(system, 2, LOGISTICS_DRAIN_TIMEOUT="30s", LOGISTICS_SUPPLIER_TIMEOUT="30s")
     await system.publish_order("slow")
     await eventually(lambda: system.supplier.requests())
     supervisor.worker.process.send_signal(signal.SIGINT)
     await eventually(lambda: len(supervisor.worker.events("worker.draining")) == 2)
     supervisor.worker.process.send_signal(signal.SIGINT)
-    assert await asyncio.to_thread(supervisor.worker.process.wait, 5) == 128 + signal.SIGINT
+    assert await asyncio.to_thread(supervisor.worker.process.wait, 10) == 128 + signal.SIGINT
     await eventually(lambda: not any(runs(pid) for pid in supervisor.pids().values()), timeout=5)
 
 
