@@ -8,8 +8,9 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 LOGISTICS := $(VENV)/bin/logistics
 INSTALLED := $(VENV)/.installed
+CHAOS_TEST := tests/chaos/test_chaos.py
 
-.PHONY: help install install-servers install-test-tools demo up down test unit chaos fuzz bench check audit format clean
+.PHONY: help install install-servers install-test-tools demo up down test test-chaos unit chaos fuzz bench check audit format clean
 
 help: ## List these commands
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,9 +24,13 @@ up: install install-servers ## Start the same stack and leave it running, to pla
 down: install ## Stop what `make up` started
 	@$(LOGISTICS) demo down
 
-test: install install-test-tools check ## Run every check and every tier of tests, on real servers
-	$(PYTHON) -m pytest -m "alone and not long" --durations 5
-	$(PYTHON) -m pytest -m "not alone and not long" --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations 25
+test: install install-test-tools ## Run every check and every tier of tests, on real servers
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line check test-chaos
+	$(PYTHON) -m pytest -m "alone and not long"
+	$(PYTHON) -m pytest -m "not alone and not long" --ignore $(CHAOS_TEST) --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations 25
+
+test-chaos: install
+	$(PYTHON) -m pytest $(CHAOS_TEST)
 
 unit: install ## Run the unit tests alone: no servers, a few seconds
 	$(PYTHON) -m pytest tests/unit

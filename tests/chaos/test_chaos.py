@@ -15,7 +15,6 @@ SEED = int(os.environ.get("LOGISTICS_CHAOS_SEED", "1"))
 ORDERS, WORKERS = 3_000, 2
 
 
-@pytest.mark.alone
 @pytest.mark.timeout(540)
 async def test_nothing_is_lost_and_nothing_dispatched_twice_whatever_strikes(tmp_path: Path) -> None:
     result = await run(seed=SEED, orders=ORDERS, faults=len(FAULTS), workers=WORKERS, folder=tmp_path, say=print)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, cast
 
 import pytest
-from pymongo import InsertOne, UpdateOne
+from pymongo import InsertOne, UpdateMany
 from pymongo.errors import BulkWriteError, DuplicateKeyError, WriteError
 
 from infra.local.ports import free_ports
@@ -79,25 +79,6 @@ async def test_saves_that_keep_coming_go_out_with_the_next_write(room: Room) -> 
     assert room.counting.most_in_flight == 1
 
 
-async def test_group_commits_that_take_turns_never_write_at_once(room: Room) -> None:
-    turn = asyncio.Lock()
-    collection = cast("Collection", room.counting)
-    one, other = GroupCommit(collection, turn=turn), GroupCommit(collection, turn=turn)
-    await asyncio.gather(
-        *((one if number % 2 else other).write(insert(number)) for number in range(200)),
-    )
-    assert await room.ids() == set(range(200))
-    assert room.counting.most_in_flight == 1
-
-
-async def test_a_save_that_is_alone_waits_for_nobody_s_turn(room: Room) -> None:
-    turn = asyncio.Lock()
-    commits = GroupCommit(room.collection, turn=turn)
-    async with turn, asyncio.timeout(5):
-        await commits.write(insert(1))
-    assert await room.ids() == {1}
-
-
 async def test_what_arrives_while_a_write_is_in_flight_goes_into_the_next(room: Room) -> None:
     tasks = []
     for number in range(40):
@@ -132,9 +113,9 @@ async def test_what_is_there_already_is_an_error_for_its_insert_alone(room: Room
 
 async def test_an_error_goes_to_the_save_that_caused_it_and_to_no_other(room: Room) -> None:
     await room.commits.write(insert("taken", status="SHIPPED"))
-    clash = UpdateOne({"_id": "taken", "status": "PENDING"}, {"$set": {"n": 1}}, upsert=True)
-    forbidden = UpdateOne({"_id": "x"}, {"$set": {"n": 1}, "$inc": {"n": 1}}, upsert=True)
-    wrong_type = UpdateOne({"_id": "taken"}, {"$push": {"status": 1}})
+    clash = UpdateMany({"_id": "taken", "status": "PENDING"}, {"$set": {"n": 1}}, upsert=True)
+    forbidden = UpdateMany({"_id": "x"}, {"$set": {"n": 1}, "$inc": {"n": 1}}, upsert=True)
+    wrong_type = UpdateMany({"_id": "taken"}, {"$push": {"status": 1}})
     results = await room.write_all(
         [insert("a"), clash, insert("b"), forbidden, wrong_type, insert("taken"), insert("c")]
     )
@@ -185,7 +166,7 @@ async def test_a_store_that_is_away_is_unavailable_for_all_and_the_next_save_tri
 async def test_a_document_the_store_forbids_hurts_no_neighbour(room: Room) -> None:
     validator = {"$jsonSchema": {"required": ["n"]}}
     await room.collection.database.create_collection("things", validator=validator)
-    without = UpdateOne({"_id": "without"}, {"$set": {"other": 1}}, upsert=True)
+    without = UpdateMany({"_id": "without"}, {"$set": {"other": 1}}, upsert=True)
     results = await room.write_all([insert(1), without])
     assert results[0] is None
     assert isinstance(results[1], Exception)
