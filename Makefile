@@ -4,6 +4,8 @@ SHELL := /bin/sh
 
 PYTHON3 ?= python3
 export PYTHON3
+# Where it is set, every process compiles every module again: a run of all tests starts a thousand.
+unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 LOGISTICS := $(VENV)/bin/logistics

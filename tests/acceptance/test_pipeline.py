@@ -182,14 +182,14 @@ async def test_a_drain_past_its_deadline_gives_the_rest_back(system: System) -> 
 
 
 async def test_a_second_signal_ends_the_worker_at_once(system: System) -> None:
-    system.supplier.change(latency=1.9)
-    worker = await system.start_worker()
+    system.supplier.change(latency=20.0)
+    worker = await system.start_worker(LOGISTICS_SUPPLIER_TIMEOUT="30s")
     await system.publish_order("slow")
     await eventually(lambda: system.supplier.stats()["in_flight"] == 1)
     worker.process.terminate()
     await eventually(lambda: worker.events("worker.draining"))
     await asyncio.sleep(0.1)
-    assert await worker.terminate(timeout=1.0) == 128 + 15
+    assert await worker.terminate(timeout=10.0) == 128 + 15
 
 
 async def test_two_signals_in_one_breath_are_one_wish_to_drain(system: System) -> None:

@@ -136,7 +136,8 @@ async def received(
     """Return a delivery as a lenient connection reads it."""
     channel.in_hand.add(tag)
     frame_in = await read_frame(content_header, lenient=True)
-    deliver = commands.Basic.Deliver("tag", tag, redelivered=redelivered, exchange=exchange, routing_key=routing_key)
+    deliver = commands.Basic.Deliver("tag", tag, redelivered=redelivered, routing_key=routing_key)
+    deliver.exchange = exchange  # what is read is not held against the names that the client would send
     return DeliveredMessage(delivery=deliver, header=frame_in, body=body, channel=cast("Any", channel))
 
 
