@@ -175,6 +175,7 @@ async def test_a_second_replay_is_refused_in_words_while_one_is_active(house: Ho
     await confirm(first, "Cancel")
 
 
+@pytest.mark.alone
 async def test_a_worker_is_paused_and_resumed_by_hand_with_who_and_why_for_all_to_see(
     house: House, visit: Visit
 ) -> None:

@@ -57,6 +57,7 @@ async def take_away(server: Proxy) -> None:
     await server.cut()
 
 
+@pytest.mark.alone
 async def test_what_is_new_is_seen_without_a_reload_and_nothing_jumps(house: House, visit: Visit) -> None:
     page = await (await visit(house)).open("/")
     await expect(wrong(page)).to_contain_text("All is well.", timeout=40_000)
@@ -75,6 +76,7 @@ async def test_what_is_new_is_seen_without_a_reload_and_nothing_jumps(house: Hou
     house.system.db.dead_letters.delete_many({})
 
 
+@pytest.mark.alone
 async def test_what_happens_to_real_orders_is_on_the_page_within_two_seconds(house: House, visit: Visit) -> None:
     page, system = await (await visit(house)).open("/"), house.system
     await expect(wrong(page)).to_contain_text("All is well.", timeout=40_000)
