@@ -79,7 +79,7 @@ _INDEXES = {
 
 
 class MongoStore:
-    """One client and one database; every write is journaled on a majority before it counts."""
+    """One client and one database; a write is journaled on a majority before it counts, but for workers' reports."""
 
     def __init__(self, uri: str, *, database: str = "logistics", timeout: float = 5.0) -> None:
         """Prepare the client; nothing connects yet. `timeout`: seconds an operation may take, finding a primary

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import aio_pika
 import aiohttp
@@ -38,28 +38,30 @@ class WorkerProcess:
     """`logistics worker` as a process, its log in a file."""
 
     def __init__(
-        self, environment: Mapping[str, str], log: Path, arguments: tuple[str, ...] = (), *, module: str = "worker"
+        self,
+        environment: Mapping[str, str],
+        log: Path,
+        arguments: tuple[str, ...] = (),
+        *,
+        module: str = "worker",
+        warm: bool = False,
     ) -> None:
-        """Start it from nothing. `module`: another entry point."""
+        """Start it. `module`: another entry point. `warm`: in a fork of a process that has imported everything."""
         self.log = log
+        settings = {**_without_settings(), **environment}
+        self.process: subprocess.Popen[bytes] | WarmProcess
+        if warm:
+            self.process = WarmProcess(settings, ("worker", *arguments), out=log, err=log, cwd=PROJECT)
+            return
         with log.open("wb") as stream:
-            self.process: subprocess.Popen[bytes] | WarmProcess = subprocess.Popen(
+            self.process = subprocess.Popen(
                 [sys.executable, "-m", module, "worker", *arguments],
-                env={**_without_settings(), **environment},
+                env=settings,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,
                 cwd=PROJECT,
             )
-
-    @classmethod
-    def warm(cls, environment: Mapping[str, str], log: Path, arguments: tuple[str, ...]) -> Self:
-        """Start it in a process that has imported everything: the quicker way."""
-        worker = cls.__new__(cls)
-        worker.log = log
-        settings = {**_without_settings(), **environment}
-        worker.process = WarmProcess(settings, ("worker", *arguments), out=log, err=log, cwd=PROJECT)
-        return worker
 
     @property
     def pid(self) -> int:
@@ -146,10 +148,8 @@ class System:
     ) -> WorkerProcess:
         """Start a worker and wait until it has its servers."""
         log = self.folder / f"worker-{len(self.workers)}.log"
-        if self.cold or module != "worker" or "PYTHONPATH" in changes or "--processes" in arguments:
-            worker = WorkerProcess(self.environment(**changes), log, arguments, module=module)
-        else:
-            worker = WorkerProcess.warm(self.environment(**changes), log, arguments)
+        cold = self.cold or module != "worker" or "PYTHONPATH" in changes or "--processes" in arguments
+        worker = WorkerProcess(self.environment(**changes), log, arguments, module=module, warm=not cold)
         self.workers.append(worker)
         if wait:
             await eventually(lambda: len(worker.events("broker.connected")) >= 1 and worker.events("store.ready"))
