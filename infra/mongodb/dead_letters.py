@@ -2,11 +2,10 @@
 
 from datetime import datetime
 
-from pymongo import InsertOne
 from pymongo.errors import DuplicateKeyError
 
 from infra.mongodb.dead_letter_search import MongoDeadLetterSearch
-from infra.mongodb.group_commit import GroupCommit
+from infra.mongodb.group_commit import GroupCommit, Verb
 from infra.mongodb.large_bodies import LargeBodies
 from infra.mongodb.letter_documents import letter_document, letter_from
 from infra.mongodb.letter_moves import MAX_HISTORY, move_to
@@ -24,7 +23,7 @@ class MongoDeadLetters(MongoDeadLetterSearch):
 
     def __init__(self, store: MongoStore) -> None:
         super().__init__(store)
-        self._commits = GroupCommit(self._collection)
+        self._inserts = GroupCommit(self._collection, Verb.INSERT)
         self._large_bodies = LargeBodies(store)
 
     async def insert(self, letter: DeadLetterRecord) -> DeadLetterRecord | None:
@@ -33,7 +32,7 @@ class MongoDeadLetters(MongoDeadLetterSearch):
         while True:
             with store_errors():
                 try:
-                    await self._commits.write(InsertOne({"_id": letter.id, **document, "revision": 0}))
+                    await self._inserts.write({"_id": letter.id, **document, "revision": 0})
                 except DuplicateKeyError:
                     existing = await self.get(letter.id)
                     if existing is not None:

@@ -2,42 +2,60 @@
 
 A journaled majority write costs about the same for one document as for a hundred. So there is one write in flight at
 a time, no timer, and no added wait when idle. Measured with a real store: 3.5 times the orders per second.
+
+It speaks the server's own `insert` and `update` commands. The driver's bulk API checks and copies each statement, and has
+the server remember each for a retry of the driver's own: a tenth of the orders per second (measured). Here it is the
+delivery that is tried again.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Any
 
-from pymongo import InsertOne, UpdateMany
-from pymongo.errors import BulkWriteError, DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
 from infra.mongodb.store import Collection, Document, as_unavailable
 from worker.domain.errors import StoreUnavailableError
 
 _MAX_BATCH = 500
 
-Write = UpdateMany | InsertOne[Document]
-_Waiting = tuple[Write, "asyncio.Future[None]"]
+_Waiting = tuple[Document, "asyncio.Future[None]"]
+
+
+class Verb(StrEnum):
+    """What a group commit does: MongoDB's command of that name."""
+
+    INSERT = "insert"
+    """Its statements are documents."""
+    UPDATE = "update"
+    """Its statements are `{"q": filter, "u": update, "upsert": …, "multi": …}`."""
+
+
+_STATEMENTS = {Verb.INSERT: "documents", Verb.UPDATE: "updates"}
 
 
 class GroupCommit:
-    """Writes single updates to one collection, gathered into unordered bulk writes.
+    """Writes single statements to one collection, gathered into unordered commands.
 
-    Never put two updates of one document in flight at once: their order would be the server's choice.
+    Never put two statements on one document in flight at once: their order would be the server's choice.
     """
 
-    def __init__(self, collection: Collection) -> None:
-        self._collection = collection
+    def __init__(self, collection: Collection, verb: Verb) -> None:
+        self._database = collection.database
+        self._command = {verb: collection.name}
+        self._options = {"ordered": False, "writeConcern": collection.write_concern.document}
+        self._statements = _STATEMENTS[verb]
         self._waiting: list[_Waiting] = []
         self._flight: asyncio.Task[None] | None = None
 
-    async def write(self, update: Write) -> None:
-        """Return once the update is journaled on a majority.
+    async def write(self, statement: Document) -> None:
+        """Return once the statement is carried out, journaled on a majority.
 
-        Raises, for this update alone, DuplicateKeyError, StoreUnavailableError or what else the server says.
+        Raises, for this one alone, DuplicateKeyError, StoreUnavailableError or what else the server says.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((update, done))
+        self._waiting.append((statement, done))
         if self._flight is None:
             self._flight = asyncio.create_task(self._fly())
         await done
@@ -54,24 +72,22 @@ class GroupCommit:
             _fail(left, StoreUnavailableError("the write was cancelled before it began"))
 
     async def _commit(self, batch: Sequence[_Waiting]) -> None:
+        statements = [statement for statement, _ in batch]
         try:
-            await self._collection.bulk_write([update for update, _ in batch], ordered=False)
-        except BulkWriteError as error:
-            _settle(batch, error.details)
+            reply = await self._database.command({**self._command, self._statements: statements, **self._options})
         except asyncio.CancelledError:
             _fail(batch, StoreUnavailableError("the write was cancelled; nothing is known about it"))
             raise
-        except Exception as error:  # noqa: BLE001 - an update that is unencodable or too large must hurt no neighbour
+        except Exception as error:  # noqa: BLE001 - what is unencodable or too large must hurt no neighbour
             unavailable = as_unavailable(error) if isinstance(error, PyMongoError) else None
             if unavailable is not None or len(batch) == 1:
                 _fail(batch, unavailable or error)
             else:
-                for single in batch:
-                    await self._commit([single])
+                middle = len(batch) // 2
+                await self._commit(batch[:middle])
+                await self._commit(batch[middle:])
         else:
-            for _, done in batch:
-                if not done.done():
-                    done.set_result(None)
+            _settle(batch, reply)
 
 
 def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
@@ -80,15 +96,15 @@ def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
             done.set_exception(error)
 
 
-def _settle(batch: Sequence[_Waiting], details: Any) -> None:
-    """Hand each error of a bulk write to the very update that caused it."""
-    errors = {error["index"]: error for error in details.get("writeErrors", [])}
-    not_safe = details.get("writeConcernErrors", [])
+def _settle(batch: Sequence[_Waiting], reply: Mapping[str, Any]) -> None:
+    """Hand each error in a reply to the very statement that caused it."""
+    errors = {error["index"]: error for error in reply.get("writeErrors", ())}
+    not_safe = reply.get("writeConcernError")
     for index, (_, done) in enumerate(batch):
         if done.done():
             continue
         if not_safe:  # first: what makes an insert a duplicate may not be on a majority itself
-            done.set_exception(StoreUnavailableError(f"the write is not safe yet: {not_safe[0].get('errmsg', '')}"))
+            done.set_exception(StoreUnavailableError(f"the write is not safe yet: {not_safe.get('errmsg', '')}"))
         elif index in errors:
             done.set_exception(_as_exception(errors[index]))
         else:

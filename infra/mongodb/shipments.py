@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from pymongo import InsertOne, UpdateMany
 from pymongo.errors import DuplicateKeyError
 
 from infra.mongodb.documents import event_document, event_from
-from infra.mongodb.group_commit import GroupCommit
+from infra.mongodb.group_commit import GroupCommit, Verb
 from infra.mongodb.group_read import GroupRead
 from infra.mongodb.store import Document, MongoStore, store_errors
 from worker.domain.errors import ShipmentAlreadySettledError
@@ -28,8 +27,8 @@ class MongoShipments:
 
     def __init__(self, store: MongoStore) -> None:
         self._collection = store.collection("shipments")
-        self._inserts = GroupCommit(self._collection)
-        self._commits = GroupCommit(self._collection)
+        self._inserts = GroupCommit(self._collection, Verb.INSERT)
+        self._saves = GroupCommit(self._collection, Verb.UPDATE)
         self._reads = GroupRead(self._collection)
         self._known = GroupRead(self._collection, fields={"history": False})
         self._statuses = GroupRead(self._collection, fields={"status": True})
@@ -39,7 +38,7 @@ class MongoShipments:
         # Not an upsert: the server inserts the documents of a write at once, and updates them one by one.
         with store_errors():
             try:
-                await self._inserts.write(InsertOne(_new_document(shipment)))
+                await self._inserts.write(_new_document(shipment))
                 return _stored(shipment)
             except DuplicateKeyError:
                 pass  # a retry, a redelivery, or another worker's
@@ -53,7 +52,7 @@ class MongoShipments:
         with store_errors():
             for _ in range(_TRIES):
                 try:
-                    await self._commits.write(_update(shipment))
+                    await self._saves.write(_save_of(shipment))
                 except DuplicateKeyError:
                     # The filter did not match, so the upsert tried to insert: the stored status is another one.
                     document = await self._collection.find_one({"_id": shipment.id}, {"status": True})
@@ -137,20 +136,16 @@ def _new_document(shipment: Shipment) -> Document:
     }
 
 
-def _update(shipment: Shipment) -> UpdateMany:
-    """Return the write of a shipment's changes.
-
-    It finds one document at most. As an update of many the driver does not have it remembered by the server for a retry
-    of its own, which costs a fifth of the server's time; a save that fails is tried again with its delivery.
-    """
+def _save_of(shipment: Shipment) -> Document:
+    """Return the statement that stores a shipment's changes."""
     expected: Any = {"$nin": _SETTLED}
     known = shipment.stored_status or ShipmentStatus.PENDING
     if shipment.status.is_settled and not known.is_settled:
         expected = str(known)  # exact, so that what a SHIPPED replaced is known
     events = [event_document(event) for event in shipment.new_events]
-    return UpdateMany(
-        {"_id": shipment.id, "status": expected},
-        {
+    return {
+        "q": {"_id": shipment.id, "status": expected},
+        "u": {
             "$set": {
                 "status": str(shipment.status),
                 "updated_at": shipment.updated_at,
@@ -166,8 +161,8 @@ def _update(shipment: Shipment) -> UpdateMany:
                 "created_at": shipment.created_at,
             },
         },
-        upsert=True,
-    )
+        "upsert": True,
+    }
 
 
 def _shipment_from(document: Document) -> Shipment:

@@ -31,7 +31,7 @@ Collection = AsyncIOMotorCollection[Document]
 
 _SAFE = WriteConcern(w="majority", j=True)
 # Codes that say "not now": not primary, stepping down, shutting down, a majority not reached in time, ….
-_NOT_NOW = frozenset({6, 7, 64, 89, 91, 189, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436})
+_NOT_NOW = frozenset({6, 7, 50, 64, 89, 91, 189, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436})
 _INDEX_TIMEOUT = 600.0
 _PAUSED_TRIES = 4
 _REFUSED = frozenset({13, 18})  # unauthorized, authentication failed
