@@ -3,8 +3,8 @@
 A journaled majority write costs about the same for one document as for a hundred. So there is one write in flight at
 a time, no timer, and no added wait when idle. Measured with a real store: 3.5 times the orders per second.
 
-It speaks the server's own `insert` and `update` commands. The driver's bulk API checks and copies each statement, and has
-the server remember each for a retry of the driver's own: a tenth of the orders per second (measured). Here it is the
+It speaks the server's own `insert` and `update` commands. The driver's bulk API checks and copies each statement, and
+has the server remember each for a retry of its own: a tenth of the orders per second (measured). Here it is the
 delivery that is tried again.
 """
 

@@ -22,7 +22,7 @@ LEASE = 5.0
 _TICK = 0.25
 _LOOK_EVERY = 1.0
 _STRAGGLERS_EVERY = 5.0
-"""Seconds between looks at what other jobs left behind, while one is running; without one they are all there is."""
+"""Seconds between looks at what jobs left behind that are over, while nothing of that is known."""
 _IDLE = 1.0
 
 _log = StructuredLogger("logistics.replays")
@@ -59,6 +59,7 @@ class ReplayRunner:
         self._paced_at = monotonic()
         self._next_look = 0.0
         self._next_stragglers = 0.0
+        self._stragglers = 0
         self._on_its_way = 0
         self.holds_job = False
         """Whether there was a job to move on at the last step."""
@@ -76,9 +77,10 @@ class ReplayRunner:
 
     async def _step(self) -> float:
         job = await self._jobs.hold(self._name, seconds=LEASE)
-        self.holds_job = job is not None
-        if job is None or self._monotonic() >= self._next_stragglers:
-            await self._settling.settle(None)
+        let_go, self.holds_job = self.holds_job and job is None, job is not None
+        is_waited_for = job is None and self._stragglers > 0
+        if let_go or is_waited_for or self._monotonic() >= self._next_stragglers:
+            self._stragglers = await self._settling.settle(None)
             self._next_stragglers = self._monotonic() + _STRAGGLERS_EVERY
         if job is None:
             return _IDLE
