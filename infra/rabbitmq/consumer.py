@@ -4,11 +4,10 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from aio_pika.abc import AbstractChannel, AbstractConnection
-from aiormq.abc import AbstractChannel as UnderlayChannel
-from aiormq.abc import DeliveredMessage
+from aio_pika.abc import AbstractConnection
+from aiormq.abc import AbstractChannel, DeliveredMessage
 
-from infra.rabbitmq.connection import CONNECT_TIMEOUT
+from infra.rabbitmq.connection import CONNECT_TIMEOUT, open_channel
 
 _IDLE_FOR = 10.0
 
@@ -35,7 +34,6 @@ class Consumer:
         self._on_delivery = on_delivery
         self._on_change = on_change
         self._channel: AbstractChannel | None = None
-        self._underlay: UnderlayChannel | None = None
         self._tag: str | None = None
         self._last_delivery = time.monotonic()
 
@@ -52,11 +50,10 @@ class Consumer:
     async def open(self) -> None:
         """Open the channel."""
         async with asyncio.timeout(CONNECT_TIMEOUT):
-            self._channel = await self._connection.channel(publisher_confirms=False)
-            self._channel.close_callbacks.add(self._closed)
-            # The library's own channel below: its consume hands over every delivery, the one above drops odd ones.
-            self._underlay = await self._channel.get_underlay_channel()
-            self._underlay.on_consumer_cancel_callbacks.add(self._cancelled)
+            # Of the layer below: its consume hands over every delivery, the one above drops odd ones.
+            self._channel = await open_channel(self._connection)
+            self._channel.closing.add_done_callback(self._closed)
+            self._channel.on_consumer_cancel_callbacks.add(self._cancelled)
 
     async def close(self) -> None:
         """Close the channel, which comes after the acks; a connection's end overtakes those not written yet."""
@@ -68,9 +65,9 @@ class Consumer:
         """Consume with this prefetch from now on; 0 takes the consumer off the queue."""
         async with asyncio.timeout(CONNECT_TIMEOUT):
             await self._take_off()
-            if prefetch and self._underlay is not None:
-                await self._underlay.basic_qos(prefetch_count=prefetch)
-                consumed = await self._underlay.basic_consume(self._queue, self._delivered)
+            if prefetch and self._channel is not None:
+                await self._channel.basic_qos(prefetch_count=prefetch)
+                consumed = await self._channel.basic_consume(self._queue, self._delivered)
                 self._tag = consumed.consumer_tag
             self.prefetch = prefetch
 
@@ -91,16 +88,16 @@ class Consumer:
 
     async def _take_off(self) -> None:
         tag, self._tag = self._tag, None
-        if tag is not None and self._underlay is not None:
-            await self._underlay.basic_cancel(tag)
+        if tag is not None and self._channel is not None:
+            await self._channel.basic_cancel(tag)
         self.prefetch = 0  # not before the answer: until then deliveries may come
 
     async def _delivered(self, message: DeliveredMessage) -> None:
         self._last_delivery = time.monotonic()
         self._on_delivery(message)
 
-    def _closed(self, _: object, error: BaseException | None = None) -> None:
-        self._on_change(error)
+    def _closed(self, closing: "asyncio.Future[object]") -> None:
+        self._on_change(None if closing.cancelled() else closing.exception())
 
     def _cancelled(self, *_: object) -> None:
         self._tag = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity
 
-from infra.rabbitmq.connection import broker_errors, close_quietly, connect, is_absent, is_open
+from infra.rabbitmq.connection import broker_errors, close_quietly, connect, is_absent, is_open, open_channel
 from infra.rabbitmq.topology import queue_of
 
 _TIMEOUT = 10.0
@@ -65,9 +65,9 @@ class QueueDepths:
     async def _look(connection: AbstractConnection, queue: str) -> QueueLook | None:
         with broker_errors():
             async with asyncio.timeout(_TIMEOUT):
-                channel = await connection.channel()
+                channel = await open_channel(connection)
                 try:
-                    found = (await channel.declare_queue(queue, passive=True)).declaration_result
+                    found = await channel.queue_declare(queue, passive=True)
                     await channel.close()
                 except ChannelNotFoundEntity as error:
                     if is_absent(error):

@@ -4,10 +4,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
+from aiormq.abc import AbstractChannel
 
-from infra.rabbitmq.connection import broker_errors, connect, is_absent
+from infra.rabbitmq.connection import broker_errors, connect, is_absent, open_channel
 from worker.domain.delivery_notice import NOTICE_EXCHANGE, NOTICE_KEY, NOTICE_QUEUE
 from worker.domain.errors import NotPermittedError, TopologyMismatchError
 from worker.domain.retry import DEFAULT_DELAYS, Delay
@@ -104,10 +105,12 @@ class Topology:
         """
         refuse_old_broker(connection)
         with broker_errors():
-            channel = await connection.channel()
+            channel = await open_channel(connection)
             try:
                 for exchange in self.exchanges:
-                    await channel.declare_exchange(exchange.name, exchange.kind, durable=True, timeout=_TIMEOUT)
+                    await channel.exchange_declare(
+                        exchange.name, exchange_type=exchange.kind, durable=True, timeout=_TIMEOUT
+                    )
                 for wanted in self.queues:
                     if queue in {None, wanted.name}:
                         await _declare_queue(channel, wanted)
@@ -204,9 +207,9 @@ def _delay_queue(delay: Delay, exchange: str, *, back_to: str) -> Queue:
 
 
 async def _declare_queue(channel: AbstractChannel, queue: Queue) -> None:
-    declared = await channel.declare_queue(queue.name, durable=True, arguments=dict(queue.arguments), timeout=_TIMEOUT)
+    await channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments), timeout=_TIMEOUT)
     for exchange, key in queue.bindings:
-        await declared.bind(exchange, key, timeout=_TIMEOUT)
+        await channel.queue_bind(queue.name, exchange, key, timeout=_TIMEOUT)
 
 
 async def _compare(connection: AbstractConnection, thing: Exchange | Queue, looks: Sequence[bool]) -> str | None:

@@ -21,15 +21,16 @@ DOWN = ChannelNotFoundEntity("NOT_FOUND - home node 'a@b' of durable queue 'q' i
 class Broker:
     """Answers whoever looks at one of these with an error."""
 
-    transport = SimpleNamespace(connection=SimpleNamespace(is_closed=False))
+    is_closed = False
 
     def __init__(self, errors: Mapping[str, Exception]) -> None:
         self._errors = errors
+        self.transport = SimpleNamespace(connection=self)
 
     async def connect(self, *_: object, **__: object) -> "Broker":
         return self
 
-    async def channel(self) -> "Broker":
+    async def channel(self, **_: object) -> "Broker":
         return self
 
     async def close(self) -> None:
@@ -41,6 +42,9 @@ class Broker:
         return SimpleNamespace(declaration_result=SimpleNamespace(message_count=3, consumer_count=1))
 
     declare_exchange = declare_queue
+
+    async def queue_declare(self, name: str, **_: object) -> Any:
+        return (await self.declare_queue(name)).declaration_result
 
 
 async def test_only_a_queue_that_does_not_exist_is_told_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
