@@ -220,14 +220,14 @@ async def _compare(connection: AbstractConnection, thing: Exchange | Queue, look
     """
     for passive in looks:
         with broker_errors():
-            channel = await connection.channel()
+            channel = await open_channel(connection)
             try:
                 if isinstance(thing, Exchange):
-                    await channel.declare_exchange(
-                        thing.name, thing.kind, durable=True, passive=passive, timeout=_TIMEOUT
+                    await channel.exchange_declare(
+                        thing.name, exchange_type=thing.kind, durable=True, passive=passive, timeout=_TIMEOUT
                     )
                 else:
-                    await channel.declare_queue(
+                    await channel.queue_declare(
                         thing.name, durable=True, passive=passive, arguments=dict(thing.arguments), timeout=_TIMEOUT
                     )
                 await channel.close()

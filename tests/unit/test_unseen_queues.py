@@ -36,15 +36,12 @@ class Broker:
     async def close(self) -> None:
         pass
 
-    async def declare_queue(self, name: str, *_: object, **__: object) -> Any:
+    async def queue_declare(self, name: str, *_: object, **__: object) -> Any:
         if name in self._errors:
             raise self._errors[name]
-        return SimpleNamespace(declaration_result=SimpleNamespace(message_count=3, consumer_count=1))
+        return SimpleNamespace(message_count=3, consumer_count=1)
 
-    declare_exchange = declare_queue
-
-    async def queue_declare(self, name: str, **_: object) -> Any:
-        return (await self.declare_queue(name)).declaration_result
+    exchange_declare = queue_declare
 
 
 async def test_only_a_queue_that_does_not_exist_is_told_as_missing(monkeypatch: pytest.MonkeyPatch) -> None:
