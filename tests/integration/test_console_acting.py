@@ -64,6 +64,7 @@ async def test_letters_are_discarded_and_restored_after_a_dry_run_that_says_how_
         ({"everything": True, "group": "g", "why": WHY}, "everything means all"),
         ({"everything": True}, "say why, for the audit log"),
         ({"everything": True, "why": "  "}, "say why, for the audit log"),
+        ({"everything": True, "why": f" {'w' * 1000}"}, "body.why: at most 1000 characters"),
         ({"ids": ["{'$ne': 1}"], "why": WHY}, "body.ids.0"),
         ({"group": {"$ne": ""}, "why": WHY}, "body.group"),
         ({"everything": True, "why": WHY, "sure": True}, "body.sure"),

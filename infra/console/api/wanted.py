@@ -16,13 +16,24 @@ from worker.domain.selection import Selection
 
 _MOST_IDS = 1000
 _DEFAULTS = ReplayOptions()
+_MOST_WORDS = 1000
 _SHORT = 255  # bytes, of AMQP's names and keys
 
-Why = Annotated[
+
+def _short_as_sent(value: object) -> object:
+    if isinstance(value, str) and len(value) > _MOST_WORDS:
+        raise ValueError(f"at most {_MOST_WORDS} characters, spaces around it included")
+    return value
+
+
+_AS_SENT = BeforeValidator(_short_as_sent)
+"""Counts as the OpenAPI document does: a limit beside `strip_whitespace` is one of what is left."""
+_Words = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, max_length=1000),
+    StringConstraints(strip_whitespace=True, max_length=_MOST_WORDS),
     Field(description="for everybody to see, and for the audit log"),
 ]
+Why = Annotated[_Words, _AS_SENT]
 
 
 def _fits_amqp(value: str) -> str:
@@ -62,7 +73,7 @@ class Reason(Body):
 class NeededReason(Body):
     """Why something is done."""
 
-    why: Annotated[Why, Field(min_length=1, pattern=r"\S")]
+    why: Annotated[_Words, Field(min_length=1, pattern=r"\S"), _AS_SENT]
 
 
 _FILTERS = ("reason", "group", "order_id", "trace_id", "since", "until")
