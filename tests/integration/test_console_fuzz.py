@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pymongo import MongoClient
 
 from infra.console.access.roles import Role
@@ -23,15 +24,21 @@ from worker.domain.selection import DeadLetterState
 EXAMPLES = os.environ.get("LOGISTICS_CONSOLE_EXAMPLES", "")
 TIMEOUT = 3600 if EXAMPLES else 90
 
-# What an edit must be to go out (a valid order of the same id) is more than a schema can say.
+# What an edit must be to go out (a valid order of the same id), and the bytes of a name in AMQP, are more than a schema
+# can say.
 CONFIGURATION = """
 headers = {{ Authorization = "Bearer {token}" }}
 [[operations]]
 include-path = "/api/dead-letters/{{letter_id}}/edit"
 checks.positive_data_acceptance.enabled = false
+[[operations]]
+include-path = "/api/replays"
+include-method = "POST"
+checks.positive_data_acceptance.enabled = false
 """
 
 
+@pytest.mark.timeout(TIMEOUT + 30)
 async def test_whatever_is_sent_the_api_answers_as_its_document_says(
     broker: Broker, mongo: Mongo, tmp_path: Path
 ) -> None:
