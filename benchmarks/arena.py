@@ -159,4 +159,4 @@ async def _make_indexes(uri: str, database: str) -> None:
     try:
         await store.ensure_indexes("shipments")
     finally:
-        store.close()
+        await store.close()

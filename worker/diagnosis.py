@@ -126,7 +126,7 @@ async def _check_store(settings: Settings) -> list[Finding]:
         about = await store.describe()
         await check_write(store)
     finally:
-        store.close()
+        await store.close()
     name = f"MongoDB {about['version']}, database {settings.mongodb_database}"
     if about["replica_set"] is None:
         return [

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from infra.telemetry.health import HealthServer
 from worker.background import Background, end
 from worker.bootstrap import Worker, program_version
-from worker.closing import close_store
 from worker.domain.errors import BrokerUnavailableError, StoreUnavailableError
 from worker.domain.log import StructuredLogger
 from worker.reporting import keep_looking_at_backlog, keep_reporting
@@ -91,7 +90,7 @@ async def _close(worker: Worker, health: HealthServer) -> None:
         _log.debug("broker.close_failed", error=str(error))
     worker.overview.stop()
     await worker.supplier.close()
-    await close_store(worker.store)
+    await worker.store.close()
     await health.stop()
     if not await asyncio.to_thread(worker.tracing.close, timeout=SPANS_TIMEOUT):
         _log.warning("spans.lost", why="the collector did not take the last of them in time")

@@ -13,7 +13,6 @@ from infra.mongodb.worker_controls import MongoWorkerControls
 from infra.mongodb.workers import MongoWorkerReports
 from infra.rabbitmq.depths import QueueDepths
 from infra.rabbitmq.topology import SHIPMENTS_RETRY_EXCHANGE, retry_queue
-from worker.closing import close_depths, close_store
 from worker.domain.errors import BrokerUnavailableError, StoreUnavailableError
 from worker.domain.replay_job import CANCELLABLE
 from worker.domain.selection import DeadLetterState, Selection
@@ -22,6 +21,7 @@ from worker.settings import Settings
 from worker.unhurried import Unhurried
 
 _STORE_TIMEOUT = 4.0
+_BROKER_TIMEOUT = 1.0
 _PATIENCE = 5.0
 
 
@@ -142,8 +142,16 @@ async def open_overview_and_store(settings: Settings) -> AsyncIterator[tuple[Ove
         yield service, store
     finally:
         service.stop()
-        await close_store(store)
-        await close_depths(depths)
+        await store.close()
+        await _close(depths)
+
+
+async def _close(depths: QueueDepths) -> None:
+    try:
+        async with asyncio.timeout(_BROKER_TIMEOUT):
+            await depths.close()
+    except (BrokerUnavailableError, TimeoutError):
+        pass  # it is gone, which is what was wanted
 
 
 def overview_on(store: MongoStore, depths: QueueDepths, settings: Settings) -> OverviewService:

@@ -68,7 +68,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     finally:
         with suppress(BrokerUnavailableError):  # it is gone, which is what was wanted
             await publisher.close()
-        store.close()
+        await store.close()
         await asyncio.to_thread(tracing.close, timeout=SPANS_TIMEOUT)
 
 

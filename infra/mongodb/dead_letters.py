@@ -23,7 +23,7 @@ class MongoDeadLetters(MongoDeadLetterSearch):
 
     def __init__(self, store: MongoStore) -> None:
         super().__init__(store)
-        self._inserts = GroupCommit(self._collection, Verb.INSERT)
+        self._group = GroupCommit(store.written("dead_letters"))
         self._large_bodies = LargeBodies(store)
 
     async def insert(self, letter: DeadLetterRecord) -> DeadLetterRecord | None:
@@ -32,7 +32,7 @@ class MongoDeadLetters(MongoDeadLetterSearch):
         while True:
             with store_errors():
                 try:
-                    await self._inserts.write({"_id": letter.id, **document, "revision": 0})
+                    await self._group.write(Verb.INSERT, {"_id": letter.id, **document, "revision": 0})
                 except DuplicateKeyError:
                     existing = await self.get(letter.id)
                     if existing is not None:

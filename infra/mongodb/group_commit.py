@@ -9,13 +9,13 @@ delivery that is tried again.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
-from infra.mongodb.store import Collection, Document, as_unavailable
+from infra.mongodb.store import Document, WrittenCollection, as_unavailable
 from worker.domain.errors import StoreUnavailableError
 
 _MAX_BATCH = 500
@@ -24,38 +24,37 @@ _Waiting = tuple[Document, "asyncio.Future[None]"]
 
 
 class Verb(StrEnum):
-    """What a group commit does: MongoDB's command of that name."""
+    """What a statement does: MongoDB's command of that name."""
 
     INSERT = "insert"
-    """Its statements are documents."""
+    """The statement is a document."""
     UPDATE = "update"
-    """Its statements are `{"q": filter, "u": update, "upsert": …, "multi": …}`."""
+    """The statement is `{"q": filter, "u": update, "upsert": …, "multi": …}`."""
 
 
 _STATEMENTS = {Verb.INSERT: "documents", Verb.UPDATE: "updates"}
 
 
 class GroupCommit:
-    """Writes single statements to one collection, gathered into unordered commands.
+    """Writes single statements to one collection, gathered into unordered commands, inserts and updates in turns.
 
     Never put two statements on one document in flight at once: their order would be the server's choice.
     """
 
-    def __init__(self, collection: Collection, verb: Verb) -> None:
+    def __init__(self, collection: WrittenCollection) -> None:
         self._database = collection.database
-        self._command = {verb: collection.name}
+        self._collection = collection.name
         self._options = {"ordered": False, "writeConcern": collection.write_concern.document}
-        self._statements = _STATEMENTS[verb]
-        self._waiting: list[_Waiting] = []
+        self._waiting: dict[Verb, list[_Waiting]] = {verb: [] for verb in Verb}
         self._flight: asyncio.Task[None] | None = None
 
-    async def write(self, statement: Document) -> None:
+    async def write(self, verb: Verb, statement: Document) -> None:
         """Return once the statement is carried out, journaled on a majority.
 
         Raises, for this one alone, DuplicateKeyError, StoreUnavailableError or what else the server says.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((statement, done))
+        self._waiting[verb].append((statement, done))
         if self._flight is None:
             self._flight = asyncio.create_task(self._fly())
         await done
@@ -63,18 +62,23 @@ class GroupCommit:
     async def _fly(self) -> None:
         try:
             await asyncio.sleep(0)  # whoever is about to ask comes along
-            while self._waiting:
-                batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
-                await self._commit(batch)
+            while any(self._waiting.values()):
+                for verb, waiting in self._waiting.items():
+                    batch, waiting[:] = waiting[:_MAX_BATCH], waiting[_MAX_BATCH:]
+                    if batch:
+                        await self._commit(verb, batch)
         finally:
             self._flight = None
-            left, self._waiting = self._waiting, []  # only when the flight was cancelled: the loop is going down
-            _fail(left, StoreUnavailableError("the write was cancelled before it began"))
+            for left in self._waiting.values():  # only when the flight was cancelled: the loop is going down
+                _fail(left, StoreUnavailableError("the write was cancelled before it began"))
+                left.clear()
 
-    async def _commit(self, batch: Sequence[_Waiting]) -> None:
+    async def _commit(self, verb: Verb, batch: Sequence[_Waiting]) -> None:
         statements = [statement for statement, _ in batch]
         try:
-            reply = await self._database.command({**self._command, self._statements: statements, **self._options})
+            reply = await self._database.command(
+                {verb: self._collection, _STATEMENTS[verb]: statements, **self._options}
+            )
         except asyncio.CancelledError:
             _fail(batch, StoreUnavailableError("the write was cancelled; nothing is known about it"))
             raise
@@ -84,13 +88,13 @@ class GroupCommit:
                 _fail(batch, unavailable or error)
             else:
                 middle = len(batch) // 2
-                await self._commit(batch[:middle])
-                await self._commit(batch[middle:])
+                await self._commit(verb, batch[:middle])
+                await self._commit(verb, batch[middle:])
         else:
             _settle(batch, reply)
 
 
-def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
+def _fail(batch: Iterable[_Waiting], error: Exception) -> None:
     for _, done in batch:
         if not done.done():
             done.set_exception(error)

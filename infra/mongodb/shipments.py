@@ -27,8 +27,7 @@ class MongoShipments:
 
     def __init__(self, store: MongoStore) -> None:
         self._collection = store.collection("shipments")
-        self._inserts = GroupCommit(self._collection, Verb.INSERT)
-        self._saves = GroupCommit(self._collection, Verb.UPDATE)
+        self._group = GroupCommit(store.written("shipments"))
         self._reads = GroupRead(self._collection)
         self._known = GroupRead(self._collection, fields={"history": False})
         self._statuses = GroupRead(self._collection, fields={"status": True})
@@ -38,7 +37,7 @@ class MongoShipments:
         # Not an upsert: the server inserts the documents of a write at once, and updates them one by one.
         with store_errors():
             try:
-                await self._inserts.write(_new_document(shipment))
+                await self._group.write(Verb.INSERT, _new_document(shipment))
                 return _stored(shipment)
             except DuplicateKeyError:
                 pass  # a retry, a redelivery, or another worker's
@@ -52,7 +51,7 @@ class MongoShipments:
         with store_errors():
             for _ in range(_TRIES):
                 try:
-                    await self._saves.write(_save_of(shipment))
+                    await self._group.write(Verb.UPDATE, _save_of(shipment))
                 except DuplicateKeyError:
                     # The filter did not match, so the upsert tried to insert: the stored status is another one.
                     document = await self._collection.find_one({"_id": shipment.id}, {"status": True})

@@ -1,14 +1,17 @@
 """The connection to MongoDB, and the translation of its errors."""
 
+import asyncio
 import re
 import ssl
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import pymongo
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
-from pymongo import ASCENDING, DESCENDING, IndexModel, WriteConcern
+from pymongo import ASCENDING, DESCENDING, AsyncMongoClient, IndexModel, WriteConcern
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import (
     AutoReconnect,
     ConnectionFailure,
@@ -28,11 +31,13 @@ from worker.domain.errors import ConfigurationError, StoreUnavailableError
 
 Document = dict[str, Any]
 Collection = AsyncIOMotorCollection[Document]
+WrittenCollection = AsyncCollection[Document]
 
 _SAFE = WriteConcern(w="majority", j=True)
 # Codes that say "not now": not primary, stepping down, shutting down, a majority not reached in time, ….
 _NOT_NOW = frozenset({6, 7, 50, 64, 89, 91, 189, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436})
 _INDEX_TIMEOUT = 600.0
+_CLOSE_TIMEOUT = 2.0
 _PAUSED_TRIES = 4
 _REFUSED = frozenset({13, 18})  # unauthorized, authentication failed
 
@@ -79,21 +84,28 @@ _INDEXES = {
 
 
 class MongoStore:
-    """One client and one database; a write is journaled on a majority before it counts, but for workers' reports."""
+    """One database; a write to it is journaled on a majority before it counts, but for workers' reports.
+
+    By way of Motor, save for the group commit: Motor hands each operation to a thread, and on a busy loop that thread
+    waits for the interpreter's lock before it can send and again before it can read. Measured: with PyMongo's own
+    asyncio client, which Motor stands on, a tenth more orders per second for less processor time.
+    """
 
     def __init__(self, uri: str, *, database: str = "logistics", timeout: float = 5.0) -> None:
         """Prepare the client; nothing connects yet. `timeout`: seconds an operation may take, finding a primary
         included. Raises ConfigurationError for an address that cannot be one."""
         milliseconds = round(timeout * 1000)
+        options: dict[str, Any] = {
+            "appname": "logistics",
+            "tz_aware": True,
+            "serverSelectionTimeoutMS": milliseconds,
+            "connectTimeoutMS": milliseconds,
+            "timeoutMS": milliseconds,
+        }
         try:
-            self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(
-                uri,
-                appname="logistics",
-                tz_aware=True,
-                serverSelectionTimeoutMS=milliseconds,
-                connectTimeoutMS=milliseconds,
-                timeoutMS=milliseconds,
-            )
+            self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(uri, **options)
+            # Polling: a failed write has the servers looked at again at once, and there are two connections fewer.
+            self._writing = AsyncMongoClient[Document](uri, **options, serverMonitoringMode="poll")
         except (MongoConfigurationError, InvalidURI, ValueError) as error:
             raise ConfigurationError(f"LOGISTICS_MONGODB_URI is not a usable address: {type(error).__name__}") from None
         except OSError as error:  # an ssl.SSLError is one, too
@@ -106,6 +118,10 @@ class MongoStore:
     def collection(self, name: str) -> Collection:
         """Return a collection; its writes are safe ones."""
         return self._database[name]
+
+    def written(self, name: str) -> WrittenCollection:
+        """Return a collection for the group commit; its writes are safe ones, too."""
+        return self._writing.get_database(self._database.name, write_concern=_SAFE)[name]
 
     async def ping(self) -> None:
         """Return when the primary answers. Raises StoreUnavailableError."""
@@ -164,9 +180,16 @@ class MongoStore:
         with store_errors():
             await self._database["workers"].delete_one({"_id": "nobody"})  # waits for a majority, changes nothing
 
-    def close(self) -> None:
-        """Close every connection."""
-        self._client.close()
+    async def close(self) -> None:
+        """Close every connection; a store that hangs is left alone after 2 seconds."""
+        closing = threading.Thread(target=self._client.close, daemon=True)
+        closing.start()
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await self._writing.close()
+        except TimeoutError:
+            pass
+        await asyncio.to_thread(closing.join, _CLOSE_TIMEOUT)
 
 
 @contextmanager

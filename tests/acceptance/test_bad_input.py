@@ -188,7 +188,7 @@ async def test_a_body_too_large_for_a_document_is_filed_in_pieces_and_comes_back
     await eventually(lambda: system.letters(reason="malformed"))
     store = MongoStore(system.mongodb_uri, database=system.database)
     letter = await MongoDeadLetters(store).get(system.letters()[0]["_id"])
-    store.close()
+    await store.close()
     assert letter is not None
     assert letter.body == body
 

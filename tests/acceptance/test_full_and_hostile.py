@@ -227,7 +227,7 @@ async def test_orders_of_16_mb_are_filed_byte_for_byte_in_bounded_memory_while_o
         letters = MongoDeadLetters(store)
         filed = [await letters.get(letter["_id"]) for letter in system.db.dead_letters.find({}, {"_id": True})]
     finally:
-        store.close()
+        await store.close()
     assert sorted(letter.body for letter in filed if letter is not None) == sorted(large)
     print(f"memory: {before:.0f} MiB before, {worker.most_resident_mb:.0f} MiB at the most")  # noqa: T201 - the figure
     assert worker.most_resident_mb < 640, "all of them in hand at once were far more"

@@ -30,7 +30,7 @@ async def log(request: pytest.FixtureRequest) -> AsyncIterator[Log]:
     opened = MongoStore(mongo.uri, database=mongo.database)
     await opened.ensure_indexes()
     yield MongoAuditLog(opened)
-    opened.close()
+    await opened.close()
 
 
 def an_entry(entry_id: str = "e1", **fields: Any) -> AuditEntry:

@@ -33,7 +33,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     opened = MongoStore(mongo.uri, database=mongo.database)
     await opened.ensure_indexes()
     yield MongoDeadLetters(opened)
-    opened.close()
+    await opened.close()
 
 
 async def put(store: Store, *letters: DeadLetterRecord) -> None:

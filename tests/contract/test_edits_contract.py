@@ -52,7 +52,7 @@ async def desk(request: pytest.FixtureRequest) -> AsyncIterator[Desk]:
     opened = MongoStore(mongo.uri, database=mongo.database, timeout=20)
     await opened.ensure_indexes()
     yield Desk(MongoDeadLetters(opened), MongoLetterVersions(opened))
-    opened.close()
+    await opened.close()
 
 
 def edited(letter: DeadLetterRecord, body: bytes = b'{"new": 1}') -> DeadLetterRecord:

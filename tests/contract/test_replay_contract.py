@@ -68,7 +68,7 @@ async def stores(request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
     yield Stores(
         MongoReplayJobs(opened), MongoReplayItems(opened), MongoReplayClaims(opened), MongoDeadLetters(opened), None
     )
-    opened.close()
+    await opened.close()
 
 
 def a_job(name: str = "0badc0de", state: JobState = JobState.RAMP, **fields: object) -> ReplayJob:

@@ -63,7 +63,7 @@ async def desk(request: pytest.FixtureRequest) -> AsyncIterator[Desk]:
         await store.collection("dead_letters").insert_many(documents)
 
     yield Desk(MongoReplayJobs(store), MongoReplayItems(store), MongoReplayClaims(store), insert, page=5_000)
-    store.close()
+    await store.close()
 
 
 def dying(number: int, *, at_once: int) -> list[DeadLetterRecord]:

@@ -53,7 +53,7 @@ async def _opened(uri: str, database: str, *, timeout: float = 5.0) -> AsyncIter
     try:
         yield store
     finally:
-        store.close()
+        await store.close()
 
 
 def a_shipment(order_id: str = "A-1", *, destination: str = "Oslo", trace_id: str = "trace-1") -> Shipment:

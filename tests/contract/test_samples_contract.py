@@ -25,7 +25,7 @@ async def store(mongo: Mongo) -> AsyncIterator[MongoStore]:
     opened = MongoStore(mongo.uri, database=mongo.database)
     await opened.ensure_indexes("samples")
     yield opened
-    opened.close()
+    await opened.close()
 
 
 @pytest.fixture(params=["fake", "mongodb"])

@@ -59,7 +59,7 @@ async def desk(request: pytest.FixtureRequest) -> AsyncIterator[Desk]:
     opened = MongoStore(mongo.uri, database=mongo.database)
     await opened.ensure_indexes()
     yield Desk(MongoDeadLetters(opened), MongoTriage(opened))
-    opened.close()
+    await opened.close()
 
 
 async def test_an_open_letter_is_discarded_with_who_why_and_until_when(desk: Desk) -> None:

@@ -26,7 +26,7 @@ async def controls(request: pytest.FixtureRequest) -> AsyncIterator[Controls]:
     mongo: Mongo = request.getfixturevalue("mongo")
     opened = MongoStore(mongo.uri, database=mongo.database)
     yield MongoWorkerControls(opened)
-    opened.close()
+    await opened.close()
 
 
 async def test_where_nothing_was_ever_wished_there_is_nothing(controls: Controls) -> None:

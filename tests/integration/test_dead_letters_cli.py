@@ -151,7 +151,7 @@ async def desk(mongo: Mongo, broker: Broker) -> AsyncIterator[Desk]:
         "LOGISTICS_AMQP_URL": broker.amqp_url,
     }
     yield Desk(MongoDeadLetters(opened), MongoShipments(opened), environment, broker.amqp_url)
-    opened.close()
+    await opened.close()
 
 
 def minutes_ago(number: int) -> datetime:

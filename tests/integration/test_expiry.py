@@ -53,7 +53,7 @@ async def room(mongo: Mongo) -> AsyncIterator[Room]:
     store = MongoStore(mongo.uri, database=mongo.database, timeout=20)
     await store.ensure_indexes()
     yield Room(store, MongoDeadLetters(store), MongoTriage(store))
-    store.close()
+    await store.close()
 
 
 async def test_a_discarded_letter_goes_when_its_time_is_over_and_no_other_does(room: Room) -> None:

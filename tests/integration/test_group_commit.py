@@ -9,7 +9,7 @@ from pymongo.errors import DuplicateKeyError, WriteError
 
 from infra.local.ports import free_ports
 from infra.mongodb.group_commit import GroupCommit, Verb
-from infra.mongodb.store import Collection, Document, MongoStore
+from infra.mongodb.store import Document, MongoStore, WrittenCollection
 from tests.conftest import Mongo
 from worker.domain.errors import StoreUnavailableError
 
@@ -17,8 +17,8 @@ from worker.domain.errors import StoreUnavailableError
 class Counting:
     """A collection, and its database, that counts the commands and passes them on."""
 
-    def __init__(self, collection: Collection) -> None:
-        self._collection = collection
+    def __init__(self, collection: WrittenCollection) -> None:
+        self.collection = collection
         self.name, self.write_concern = collection.name, collection.write_concern
         self.sizes: list[int] = []
         self.in_flight = self.most_in_flight = 0
@@ -32,7 +32,7 @@ class Counting:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            return await self._collection.database.command(dict(command))
+            return await self.collection.database.command(dict(command))
         finally:
             self.in_flight -= 1
 
@@ -42,15 +42,17 @@ class Room:
 
     def __init__(self, store: MongoStore) -> None:
         self.collection = store.collection("things")
-        self.counting = Counting(self.collection)
-        self.inserts = GroupCommit(cast("Collection", self.counting), Verb.INSERT)
-        self.updates = GroupCommit(cast("Collection", self.counting), Verb.UPDATE)
+        self.counting = Counting(store.written("things"))
+        self.group = GroupCommit(cast("WrittenCollection", self.counting))
+
+    async def insert(self, document: Document) -> None:
+        await self.group.write(Verb.INSERT, document)
 
     async def insert_all(self, documents: Sequence[Document]) -> list[BaseException | None]:
-        return await asyncio.gather(*(self.inserts.write(one) for one in documents), return_exceptions=True)
+        return await asyncio.gather(*(self.insert(one) for one in documents), return_exceptions=True)
 
     async def update_all(self, updates: Sequence[Document]) -> list[BaseException | None]:
-        return await asyncio.gather(*(self.updates.write(one) for one in updates), return_exceptions=True)
+        return await asyncio.gather(*(self.group.write(Verb.UPDATE, one) for one in updates), return_exceptions=True)
 
     async def ids(self) -> set[object]:
         return {document["_id"] async for document in self.collection.find()}
@@ -60,7 +62,7 @@ class Room:
 async def room(mongo: Mongo) -> AsyncIterator[Room]:
     store = MongoStore(mongo.uri, database=mongo.database)
     yield Room(store)
-    store.close()
+    await store.close()
 
 
 def thing(number: object, **fields: object) -> Document:
@@ -83,7 +85,7 @@ async def test_concurrent_saves_are_gathered_into_few_writes(room: Room) -> None
 async def test_saves_that_keep_coming_go_out_with_the_next_write(room: Room) -> None:
     async def one_after_the_other(first: int) -> None:
         for number in range(20):
-            await room.inserts.write(thing(first + number))
+            await room.insert(thing(first + number))
 
     await asyncio.gather(*(one_after_the_other(100 * task) for task in range(50)))
     assert len(await room.ids()) == 1000
@@ -94,7 +96,7 @@ async def test_saves_that_keep_coming_go_out_with_the_next_write(room: Room) -> 
 async def test_what_arrives_while_a_write_is_in_flight_goes_into_the_next(room: Room) -> None:
     tasks = []
     for number in range(40):
-        tasks.append(asyncio.create_task(room.inserts.write(thing(number))))
+        tasks.append(asyncio.create_task(room.insert(thing(number))))
         await asyncio.sleep(0.0001)
     await asyncio.gather(*tasks)
     assert await room.ids() == set(range(40))
@@ -102,10 +104,39 @@ async def test_what_arrives_while_a_write_is_in_flight_goes_into_the_next(room: 
     assert len(room.counting.sizes) < 40
 
 
+async def test_inserts_and_updates_of_one_collection_take_turns(room: Room) -> None:
+    changes = [update({"_id": number}, {"$set": {"n": 0}}) for number in range(100, 200)]
+    inserted, updated = await asyncio.gather(
+        room.insert_all([thing(number) for number in range(100)]), room.update_all(changes)
+    )
+    assert inserted + updated == [None] * 200
+    assert await room.ids() == set(range(200))
+    assert room.counting.sizes == [100, 100]
+    assert room.counting.most_in_flight == 1
+
+
+async def test_a_flight_that_is_cancelled_lets_everybody_go(room: Room) -> None:
+    waiting = [asyncio.create_task(room.insert(thing(number))) for number in range(3)]
+    waiting.append(asyncio.create_task(room.group.write(Verb.UPDATE, update({"_id": 9}, {"$set": {"n": 0}}))))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert room.counting.in_flight == 1
+    for task in asyncio.all_tasks():
+        if "_fly" in str(task.get_coro()):
+            task.cancel()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [str(result) for result in results] == [
+        *["the write was cancelled; nothing is known about it"] * 3,
+        "the write was cancelled before it began",
+    ]
+    await room.insert(thing("later"))  # the next one finds its way
+    assert "later" in await room.ids()
+
+
 async def test_a_save_alone_goes_out_at_once(room: Room) -> None:
-    await room.inserts.write(thing(1))
+    await room.insert(thing(1))
     with pytest.raises(DuplicateKeyError):
-        await room.inserts.write(thing(1))
+        await room.insert(thing(1))
     assert room.counting.sizes == [1, 1]
 
 
@@ -116,7 +147,7 @@ async def test_no_write_is_larger_than_its_limit(room: Room) -> None:
 
 
 async def test_what_is_there_already_is_an_error_for_its_insert_alone(room: Room) -> None:
-    await room.inserts.write(thing("b"))
+    await room.insert(thing("b"))
     results = await room.insert_all([thing("a"), thing("b"), thing("c")])
     assert (results[0], results[2]) == (None, None)
     assert isinstance(results[1], DuplicateKeyError)
@@ -124,7 +155,7 @@ async def test_what_is_there_already_is_an_error_for_its_insert_alone(room: Room
 
 
 async def test_an_error_goes_to_the_save_that_caused_it_and_to_no_other(room: Room) -> None:
-    await room.inserts.write(thing("taken", status="SHIPPED"))
+    await room.insert(thing("taken", status="SHIPPED"))
     clash = update({"_id": "taken", "status": "PENDING"}, {"$set": {"n": 1}})
     forbidden = update({"_id": "x"}, {"$set": {"n": 1}, "$inc": {"n": 1}})
     wrong_type = update({"_id": "taken"}, {"$push": {"status": 1}})
@@ -169,14 +200,14 @@ async def test_more_than_one_message_can_hold_goes_out_in_several(room: Room) ->
 
 
 async def test_a_caller_that_gives_up_changes_nothing_for_the_others(room: Room) -> None:
-    tasks = [asyncio.create_task(room.inserts.write(thing(number))) for number in range(20)]
+    tasks = [asyncio.create_task(room.insert(thing(number))) for number in range(20)]
     await asyncio.sleep(0)
     for task in tasks[::2]:
         task.cancel()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert results[1::2] == [None] * 10
     assert all(isinstance(result, asyncio.CancelledError) for result in results[::2])
-    await room.inserts.write(thing("later"))
+    await room.insert(thing("later"))
     assert await room.ids() == {*range(20), "later"}  # cancelling the wait does not take the write back
 
 
@@ -187,7 +218,7 @@ async def test_a_store_that_is_away_is_unavailable_for_all_and_the_next_save_tri
         results = await away.insert_all([thing(number) for number in range(50)])
         assert {type(result) for result in results} == {StoreUnavailableError}
     assert len(away.counting.sizes) == 2
-    store.close()
+    await store.close()
 
 
 async def test_a_document_the_store_forbids_hurts_no_neighbour(room: Room) -> None:
@@ -212,5 +243,6 @@ async def test_what_is_not_on_a_majority_is_no_duplicate_either(room: Room) -> N
                 "writeConcernError": {"code": 64, "errmsg": "waiting for replication"},
             }
 
+    room.group = GroupCommit(cast("WrittenCollection", CutOff(room.counting.collection)))
     with pytest.raises(StoreUnavailableError, match="not safe yet: waiting for replication"):
-        await GroupCommit(cast("Collection", CutOff(room.collection)), Verb.INSERT).write(thing(1))
+        await room.insert(thing(1))

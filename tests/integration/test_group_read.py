@@ -15,7 +15,7 @@ from worker.domain.errors import StoreUnavailableError
 async def store(mongo: Mongo) -> AsyncIterator[MongoStore]:
     opened = MongoStore(mongo.uri, database=mongo.database)
     yield opened
-    opened.close()
+    await opened.close()
 
 
 async def test_many_look_ups_at_once_each_get_their_own_document_or_none(store: MongoStore) -> None:
@@ -52,5 +52,5 @@ async def test_a_store_that_does_not_answer_is_told_to_everybody_who_waits() -> 
     unreachable = MongoStore("mongodb://127.0.0.1:1/?directConnection=true", timeout=0.3)
     reads = GroupRead(unreachable.collection("things"))
     answers = await asyncio.gather(*(reads.get(f"t-{n}") for n in range(20)), return_exceptions=True)
-    unreachable.close()
+    await unreachable.close()
     assert {type(answer) for answer in answers} == {StoreUnavailableError}

@@ -56,7 +56,7 @@ async def test_the_history_is_there_after_the_store_was_killed(tmp_path: Path) -
         server.start()
         store = MongoStore(server.mongodb_uri)
         history = await HistoryReader(MongoSamples(store)).read(hours=1)
-        store.close()
+        await store.close()
     finally:
         server.kill()
     assert [rate for rate in history.lines["shipped"] if rate is not None] == [4.2]
@@ -69,13 +69,13 @@ async def keep(uri: str) -> None:
     samples = MongoSamples(store)
     assert await samples.claim(at, keep_until=at + timedelta(days=1))
     await samples.fill(replace(a_sample(shipped=42), at=at))
-    store.close()
+    await store.close()
 
 
 async def test_shipments_are_counted_by_the_index_alone(mongo: Mongo) -> None:
     store = MongoStore(mongo.uri, database=mongo.database)
     await store.ensure_indexes("shipments")
-    store.close()
+    await store.close()
     aggregate = {"aggregate": "shipments", "pipeline": COUNT_BY_STATUS, "cursor": {}}
     with MongoClient[dict[str, Any]](mongo.uri) as client:
         client[mongo.database].shipments.insert_many(

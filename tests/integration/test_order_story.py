@@ -26,7 +26,7 @@ async def test_an_order_is_found_by_order_id_shipment_id_and_trace_id(mongo: Mon
         ["published", "received"],
     )
     assert await stories.of("B-1") is None
-    store.close()
+    await store.close()
 
 
 async def test_a_shipment_of_an_older_worker_tells_its_story_without_when_it_was_published(mongo: Mongo) -> None:
@@ -37,4 +37,4 @@ async def test_a_shipment_of_an_older_worker_tells_its_story_without_when_it_was
     story = await OrderStories(dead_letters=MongoDeadLetters(store), shipments=shipments).of("A-18")
     assert story is not None
     assert [entry.event.event for entry in story.timeline] == ["received"]
-    store.close()
+    await store.close()

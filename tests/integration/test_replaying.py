@@ -69,7 +69,7 @@ async def room(mongo: Mongo, broker: Broker) -> AsyncIterator[Room]:
     await store.ensure_indexes()
     await Topology().ensure(broker.amqp_url)
     yield Room(store, broker.amqp_url, MongoDeadLetters(store), MongoReplayJobs(store), MongoReplayItems(store))
-    store.close()
+    await store.close()
 
 
 async def end(task: "asyncio.Task[None]", replaying: Replaying) -> None:

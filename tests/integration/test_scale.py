@@ -73,7 +73,7 @@ async def store(full: Full) -> AsyncIterator[MongoStore]:
     opened = MongoStore(full.uri, database=full.database, timeout=60.0)
     await opened.ensure_indexes()
     yield opened
-    opened.close()
+    await opened.close()
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ async def test_the_indexes_of_a_full_store_are_made_however_long_that_takes(full
         await hurried.ensure_indexes("dead_letters")
         assert time.perf_counter() - started > 0.3, "it has to take longer than one operation may, to tell anything"
     finally:
-        hurried.close()
+        await hurried.close()
 
 
 async def test_the_pages_of_a_job_s_letters_are_found_by_an_index(store: MongoStore) -> None:

@@ -13,6 +13,6 @@ async def test_each_of_many_that_ask_together_is_told_of_the_refusal(mongo: Mong
     wrong = address._replace(netloc=f"nobody:wrong@{address.netloc}", query=f"{address.query}&authSource=admin")
     store = MongoStore(wrong.geturl(), timeout=2.0)
     answers = await asyncio.gather(*(store.ping() for _ in range(10)), return_exceptions=True)
-    store.close()
+    await store.close()
     assert {str(answer) for answer in answers} == {"MongoDB refuses the user or password of LOGISTICS_MONGODB_URI"}
     assert {type(answer) for answer in answers} == {StoreUnavailableError}

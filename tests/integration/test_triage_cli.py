@@ -166,7 +166,7 @@ async def test_the_audit_log_tells_who_did_what_to_how_many_and_why(desk: Desk) 
 async def test_an_action_without_an_end_is_shown_as_not_finished(desk: Desk, mongo: Mongo) -> None:
     store = MongoStore(mongo.uri, database=mongo.database)
     await MongoAuditLog(store).begin(AuditEntry("e1", minutes_ago(1), "anna", "discard", "old", "7 dead letters"))
-    store.close()
+    await store.close()
     shown = await command.run(desk.environment, "audit")
     assert shown.out.splitlines()[1].endswith("7 dead letters · why: old · not finished")
     assert (await command.run(desk.environment, "audit", "--json")).document["entries"][0]["finished"] is False

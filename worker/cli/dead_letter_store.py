@@ -53,7 +53,7 @@ async def open_store(settings: Settings) -> AsyncIterator[MongoStore]:
     try:
         yield store
     finally:
-        store.close()
+        await store.close()
 
 
 def letters_of(store: MongoStore) -> Letters:

@@ -73,7 +73,7 @@ class Story:
             self._show_supplier()
         finally:
             await self._publisher.close()
-            self._store.close()
+            await self._store.close()
 
     async def _normal_day(self, total: int) -> None:
         self._view.headline(f"a normal day: {total} orders, some flaky, some refused, some malformed")
