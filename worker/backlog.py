@@ -6,8 +6,6 @@ seen empty.
 """
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from worker.domain.delivery import Delivery
@@ -29,15 +27,6 @@ class Backlog:
     def oldest_in_flight(self) -> datetime | None:
         """When the oldest order that this worker has in hand was published: it waits again if the worker dies."""
         return min(self._in_flight, default=None)
-
-    @contextmanager
-    def in_hand(self, delivery: Delivery) -> Iterator[None]:
-        """Note an order taken from the queue, for as long as the block handles it."""
-        self.taken(delivery)
-        try:
-            yield
-        finally:
-            self.done(delivery)
 
     def taken(self, delivery: Delivery) -> None:
         """Note an order taken from the queue. One that has been round through a delay queue bounds nothing."""

@@ -158,9 +158,12 @@ class Worker:
         suspects = Suspects()
 
         async def handle(delivery: Delivery) -> Outcome:
-            with self.backlog.in_hand(delivery):
+            self.backlog.taken(delivery)
+            try:
                 async with suspects.turn(delivery):
                     return await consumer.handle(delivery)
+            finally:
+                self.backlog.done(delivery)
 
         return self._subscribe(WORK_QUEUE, handle, self._settlement(WORK_QUEUE, RETRY_EXCHANGE))
 
