@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmarks.arena import PREFETCH, SUPPLIER_LATENCY, running_arena
+from benchmarks.arena import SUPPLIER_LATENCY, running_arena
 from benchmarks.comparison import Round, compare
 from benchmarks.drain import RunFailed
 from benchmarks.plot import svg
@@ -21,12 +21,15 @@ from infra.local.errors import LocalServerError
 from infra.telemetry.logs import setup_logging
 from worker.cli.output import print_json
 
+_PREFETCH = 400
+"""Enough that the processors decide, and not how long an order waits for the supplier and the journal."""
+
 
 @click.command()
-@click.option("--orders", default=4000, show_default=True, help="Orders in the full queue of each run.")
+@click.option("--orders", default=8000, show_default=True, help="Orders in the full queue of each run.")
 @click.option("--rounds", default=5, show_default=True, help="Rounds; each runs every program once.")
-@click.option("--prefetch", default=PREFETCH, show_default=True, help="Orders that each program has in hand at once.")
-@click.option("--low-load", default=10.0, show_default=True, help="Seconds of 20 orders a second after each run.")
+@click.option("--prefetch", default=_PREFETCH, show_default=True, help="Orders that each program has in hand at once.")
+@click.option("--low-load", default=30.0, show_default=True, help="Seconds of 20 orders a second after each run.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document: every round, medians, ratios.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures as SVG to this file.")
 def bench(*, orders: int, rounds: int, prefetch: int, low_load: float, as_json: bool, plot: Path | None) -> None:
@@ -40,7 +43,7 @@ def bench(*, orders: int, rounds: int, prefetch: int, low_load: float, as_json: 
     Examples:
       python -m benchmarks
       python -m benchmarks --orders 20000 --rounds 7
-      python -m benchmarks --prefetch 400
+      python -m benchmarks --prefetch 100        # the worker's default
       python -m benchmarks --json --plot docs/performance.svg
     """
     setup_logging("ERROR")
