@@ -200,7 +200,8 @@ async def test_of_several_nodes_the_one_that_answers_is_taken(system: System) ->
         await away.listen()
         there.refuse()
         await there.cut()
-        await eventually(lambda: len(away.connections(b"consume")) == 3)
+        # In the name: every connection says "consumer_cancel_notify" when it greets the broker.
+        await eventually(lambda: len(away.connections(b" consume ")) == 3)
         await system.publish_order("o-2")
         await system.shipped("o-2")
         assert await worker.terminate() == 0
