@@ -10,7 +10,7 @@ import pytest
 from benchmarks.programs import BARE, PLAIN, WORKER
 from tests.support.system import PROJECT
 
-SMALL = ("--orders", "1500", "--rounds", "1", "--low-load", "1")
+SMALL = ("--orders", "1500", "--rounds", "1", "--low-load", "1", "--prefetch", "100")
 
 
 @pytest.mark.timeout(100)
