@@ -66,12 +66,18 @@ class GroupCommit:
                 for verb, waiting in self._waiting.items():
                     batch, waiting[:] = waiting[:_MAX_BATCH], waiting[_MAX_BATCH:]
                     if batch:
-                        await self._commit(verb, batch)
+                        await self._carry_out(verb, batch)
         finally:
             self._flight = None
             for left in self._waiting.values():  # only when the flight was cancelled: the loop is going down
                 _fail(left, StoreUnavailableError("the write was cancelled before it began"))
                 left.clear()
+
+    async def _carry_out(self, verb: Verb, batch: Sequence[_Waiting]) -> None:
+        try:
+            await self._commit(verb, batch)
+        finally:
+            _fail(batch, StoreUnavailableError("the write was cancelled; nothing is known about it"))  # who still waits
 
     async def _commit(self, verb: Verb, batch: Sequence[_Waiting]) -> None:
         statements = [statement for statement, _ in batch]
@@ -79,9 +85,6 @@ class GroupCommit:
             reply = await self._database.command(
                 {verb: self._collection, _STATEMENTS[verb]: statements, **self._options}
             )
-        except asyncio.CancelledError:
-            _fail(batch, StoreUnavailableError("the write was cancelled; nothing is known about it"))
-            raise
         except Exception as error:  # noqa: BLE001 - what is unencodable or too large must hurt no neighbour
             unavailable = as_unavailable(error) if isinstance(error, PyMongoError) else None
             if unavailable is not None or len(batch) == 1:

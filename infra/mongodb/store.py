@@ -36,6 +36,9 @@ WrittenCollection = AsyncCollection[Document]
 _SAFE = WriteConcern(w="majority", j=True)
 # Codes that say "not now": not primary, stepping down, shutting down, a majority not reached in time, ….
 _NOT_NOW = frozenset({6, 7, 50, 64, 89, 91, 189, 262, 9001, 10058, 10107, 11600, 11602, 13435, 13436})
+# Of a primary that is frozen, a write that timed out tells the driver nothing: its own look does, every 2 s. A
+# connection that was cut while it was idle is not noticed by PyMongo's asyncio client: so none gets old.
+_POLLED: dict[str, Any] = {"serverMonitoringMode": "poll", "heartbeatFrequencyMS": 2_000, "maxIdleTimeMS": 30_000}
 _INDEX_TIMEOUT = 600.0
 _CLOSE_TIMEOUT = 2.0
 _PAUSED_TRIES = 4
@@ -104,8 +107,7 @@ class MongoStore:
         }
         try:
             self._client: AsyncIOMotorClient[Document] = AsyncIOMotorClient(uri, **options)
-            # Polling: a failed write has the servers looked at again at once, and there are two connections fewer.
-            self._writing = AsyncMongoClient[Document](uri, **options, serverMonitoringMode="poll")
+            self._writing = AsyncMongoClient[Document](uri, **options, **_POLLED)
         except (MongoConfigurationError, InvalidURI, ValueError) as error:
             raise ConfigurationError(f"LOGISTICS_MONGODB_URI is not a usable address: {type(error).__name__}") from None
         except OSError as error:  # an ssl.SSLError is one, too
@@ -178,10 +180,11 @@ class MongoStore:
         """
         await self.ensure_indexes()
         with store_errors():
-            await self._database["workers"].delete_one({"_id": "nobody"})  # waits for a majority, changes nothing
+            # Waits for a majority, changes nothing; by the client that writes: the other has just seen the indexes.
+            await self.written("workers").delete_one({"_id": "nobody"})
 
     async def close(self) -> None:
-        """Close every connection; a store that hangs is left alone after 2 seconds."""
+        """Close every connection; of a store that hangs each client is left alone after 2 seconds."""
         closing = threading.Thread(target=self._client.close, daemon=True)
         closing.start()
         try:

@@ -133,6 +133,28 @@ async def test_a_flight_that_is_cancelled_lets_everybody_go(room: Room) -> None:
     assert "later" in await room.ids()
 
 
+async def test_a_flight_that_is_cancelled_while_it_looks_for_the_bad_document_lets_everybody_go(room: Room) -> None:
+    class HeldAfterTheFirst(Counting):
+        holds = asyncio.Event()
+
+        async def command(self, command: Mapping[str, Any]) -> Any:
+            if self.sizes:
+                self.holds.set()
+                await asyncio.Event().wait()
+            return await super().command(command)
+
+    held = HeldAfterTheFirst(room.counting.collection)
+    room.group = GroupCommit(cast("WrittenCollection", held))
+    documents = [thing("bad", value=object()), *map(thing, range(5))]
+    waiting = [asyncio.create_task(room.insert(document)) for document in documents]
+    await held.holds.wait()
+    for task in asyncio.all_tasks():
+        if "_fly" in str(task.get_coro()):
+            task.cancel()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {str(result) for result in results} == {"the write was cancelled; nothing is known about it"}
+
+
 async def test_a_save_alone_goes_out_at_once(room: Room) -> None:
     await room.insert(thing(1))
     with pytest.raises(DuplicateKeyError):
