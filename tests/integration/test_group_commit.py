@@ -73,6 +73,12 @@ def update(which: Document, change: Document) -> Document:
     return {"q": which, "u": change, "upsert": True}
 
 
+def cancel_the_flight() -> None:
+    for task in asyncio.all_tasks():
+        if "_fly" in str(task.get_coro()):
+            task.cancel()
+
+
 async def test_concurrent_saves_are_gathered_into_few_writes(room: Room) -> None:
     results = await room.insert_all([thing(number) for number in range(400)])
     assert results == [None] * 400
@@ -121,9 +127,7 @@ async def test_a_flight_that_is_cancelled_lets_everybody_go(room: Room) -> None:
     for _ in range(5):
         await asyncio.sleep(0)
     assert room.counting.in_flight == 1
-    for task in asyncio.all_tasks():
-        if "_fly" in str(task.get_coro()):
-            task.cancel()
+    cancel_the_flight()
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert [str(result) for result in results] == [
         *["the write was cancelled; nothing is known about it"] * 3,
@@ -148,9 +152,7 @@ async def test_a_flight_that_is_cancelled_while_it_looks_for_the_bad_document_le
     documents = [thing("bad", value=object()), *map(thing, range(5))]
     waiting = [asyncio.create_task(room.insert(document)) for document in documents]
     await held.holds.wait()
-    for task in asyncio.all_tasks():
-        if "_fly" in str(task.get_coro()):
-            task.cancel()
+    cancel_the_flight()
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert {str(result) for result in results} == {"the write was cancelled; nothing is known about it"}
 
