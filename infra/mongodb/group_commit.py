@@ -9,9 +9,9 @@ delivery that is tried again.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
-from enum import StrEnum
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from enum import Enum, auto
+from typing import Any, NamedTuple
 
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 
@@ -20,23 +20,45 @@ from worker.domain.errors import StoreUnavailableError
 
 _MAX_BATCH = 500
 
-_Waiting = tuple[Document, "asyncio.Future[None]"]
+
+class SameChange(NamedTuple):
+    """A change that many documents go through alike."""
+
+    id: object
+    """The document's id."""
+    alike: Hashable
+    """Those with the same value here are carried out together, by the update of the last of them."""
+    expected: Document
+    """What else the document must be like, as a filter."""
+    update: Document
 
 
-class Verb(StrEnum):
-    """What a statement does: MongoDB's command of that name."""
+class NotAllChangedError(Exception):
+    """Of the documents that were to be changed together, some were not as expected; nobody can say which."""
 
-    INSERT = "insert"
+    def __init__(self, *, changed: int, of: int) -> None:
+        super().__init__(f"{changed} of {of} were as expected")
+        self.changed = changed
+        """How many were, and are changed."""
+
+
+class Verb(Enum):
+    """What a statement does."""
+
+    INSERT = auto()
     """The statement is a document."""
-    UPDATE = "update"
+    UPDATE = auto()
     """The statement is `{"q": filter, "u": update, "upsert": …, "multi": …}`."""
+    UPDATE_ALIKE = auto()
+    """The statement is a `SameChange`: all that are alike are one update of many documents."""
 
 
-_STATEMENTS = {Verb.INSERT: "documents", Verb.UPDATE: "updates"}
+_Statement = Document | SameChange
+_Waiting = tuple[_Statement, "asyncio.Future[None]"]
 
 
 class GroupCommit:
-    """Writes single statements to one collection, gathered into unordered commands, inserts and updates in turns.
+    """Writes single statements to one collection, gathered into unordered commands, the kinds of them in turns.
 
     Never put two statements on one document in flight at once: their order would be the server's choice.
     """
@@ -48,10 +70,11 @@ class GroupCommit:
         self._waiting: dict[Verb, list[_Waiting]] = {verb: [] for verb in Verb}
         self._flight: asyncio.Task[None] | None = None
 
-    async def write(self, verb: Verb, statement: Document) -> None:
+    async def write(self, verb: Verb, statement: _Statement) -> None:
         """Return once the statement is carried out, journaled on a majority.
 
-        Raises, for this one alone, DuplicateKeyError, StoreUnavailableError or what else the server says.
+        Raises, for this one alone, DuplicateKeyError, StoreUnavailableError or what else the server says; for all that
+        were changed alike, NotAllChangedError, after which each is to be written by an update of its own.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[verb].append((statement, done))
@@ -80,11 +103,8 @@ class GroupCommit:
             _fail(batch, StoreUnavailableError("the write was cancelled; nothing is known about it"))  # who still waits
 
     async def _commit(self, verb: Verb, batch: Sequence[_Waiting]) -> None:
-        statements = [statement for statement, _ in batch]
         try:
-            reply = await self._database.command(
-                {verb: self._collection, _STATEMENTS[verb]: statements, **self._options}
-            )
+            reply = await self._database.command(self._command(verb, [statement for statement, _ in batch]))
         except Exception as error:  # noqa: BLE001 - what is unencodable or too large must hurt no neighbour
             unavailable = as_unavailable(error) if isinstance(error, PyMongoError) else None
             if unavailable is not None or len(batch) == 1:
@@ -94,7 +114,29 @@ class GroupCommit:
                 await self._commit(verb, batch[:middle])
                 await self._commit(verb, batch[middle:])
         else:
-            _settle(batch, reply)
+            _settle(batch, reply, together=verb is Verb.UPDATE_ALIKE)
+
+    def _command(self, verb: Verb, statements: list[Any]) -> Document:
+        match verb:
+            case Verb.INSERT:
+                return {"insert": self._collection, "documents": statements, **self._options}
+            case Verb.UPDATE:
+                return {"update": self._collection, "updates": statements, **self._options}
+            case Verb.UPDATE_ALIKE:
+                return {"update": self._collection, "updates": _together(statements), **self._options}
+
+
+def _together(changes: Iterable[SameChange]) -> list[Document]:
+    """Return one update for all changes that are alike."""
+    ids: dict[Hashable, list[object]] = {}
+    last: dict[Hashable, SameChange] = {}
+    for change in changes:
+        ids.setdefault(change.alike, []).append(change.id)
+        last[change.alike] = change
+    return [
+        {"q": {"_id": {"$in": ids[alike]}, **change.expected}, "u": change.update, "multi": True}
+        for alike, change in last.items()
+    ]
 
 
 def _fail(batch: Iterable[_Waiting], error: Exception) -> None:
@@ -103,10 +145,12 @@ def _fail(batch: Iterable[_Waiting], error: Exception) -> None:
             done.set_exception(error)
 
 
-def _settle(batch: Sequence[_Waiting], reply: Mapping[str, Any]) -> None:
-    """Hand each error in a reply to the very statement that caused it."""
+def _settle(batch: Sequence[_Waiting], reply: Mapping[str, Any], *, together: bool) -> None:
+    """Hand each error in a reply to the very statement that caused it; to all, when they were changed together."""
     errors = {error["index"]: error for error in reply.get("writeErrors", ())}
     not_safe = reply.get("writeConcernError")
+    if together and not not_safe and (errors or reply.get("n") != len(batch)):
+        _fail(batch, NotAllChangedError(changed=reply.get("n", 0), of=len(batch)))
     for index, (_, done) in enumerate(batch):
         if done.done():
             continue

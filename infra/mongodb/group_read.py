@@ -6,6 +6,7 @@ at a time, no timer, and no added wait when idle. What is asked for is read afte
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 from infra.mongodb.store import Collection, Document, store_errors
 from worker.domain.errors import StoreUnavailableError
@@ -16,7 +17,7 @@ _MAX_BATCH = 500
 class GroupRead:
     """Finds single documents of one collection by id, gathered into common queries."""
 
-    def __init__(self, collection: Collection, *, fields: Mapping[str, bool] | None = None) -> None:
+    def __init__(self, collection: Collection, *, fields: Mapping[str, Any] | None = None) -> None:
         """`fields`: the projection; the whole document when none is given."""
         self._collection = collection
         self._fields = fields
