@@ -197,6 +197,44 @@ async def test_of_two_that_ship_at_once_one_is_told_it_was_late(room: Room) -> N
     assert sorted(type(result).__name__ for result in results) == ["ShipmentAlreadySettledError", "ShipmentStatus"]
 
 
+async def test_of_many_that_ship_at_once_each_is_told_what_became_of_its_own(room: Room) -> None:
+    """One was given up by another process meanwhile, one shipped, one delivered: that changes nothing for the rest."""
+    shipments = [await room.repository.start_shipment(a_shipment(f"A-{number}")) for number in range(30)]
+    given_up, shipped, delivered = [await stored(room, shipments[number]) for number in (3, 7, 20)]
+    await fail(room.elsewhere, given_up)
+    for other in (shipped, delivered):
+        other.mark_shipped(now=LATER, attempt=1, worker="worker-2")
+        await room.elsewhere.save_shipment(other)
+    await deliver(room.elsewhere, delivered.id)
+    told = await asyncio.gather(*(ship(room.repository, one) for one in shipments), return_exceptions=True)
+    late = [number for number, answer in enumerate(told) if isinstance(answer, ShipmentAlreadySettledError)]
+    assert late == [7, 20]
+    assert told[3] is ShipmentStatus.FAILED
+    assert [answer for number, answer in enumerate(told) if number not in (3, 7, 20)] == [ShipmentStatus.PENDING] * 27
+    for number, shipment in enumerate(shipments):
+        found = await stored(room, shipment)
+        assert found.status is (ShipmentStatus.DELIVERED if number == 20 else ShipmentStatus.SHIPPED)
+        assert [event.event for event in found.history].count("shipped") == 1
+        assert {event.worker for event in found.history if event.event == "shipped"} == {
+            "worker-2" if number in (7, 20) else WORKER
+        }
+
+
+async def test_of_many_that_ship_at_once_each_keeps_its_number_of_tries(room: Room) -> None:
+    shipments = [await room.repository.start_shipment(a_shipment(f"A-{number}")) for number in range(20)]
+    for shipment in shipments[::2]:
+        shipment.record_failed_try(ValueError("broken"), now=NOW, attempt=1, worker=WORKER)
+        await room.repository.save_shipment(shipment)
+    for number, shipment in enumerate(shipments):
+        shipment.mark_shipped(now=LATER, attempt=1 if number % 2 else 2, worker=WORKER)
+    await asyncio.gather(*map(room.repository.save_shipment, shipments))
+    found = [await stored(room, shipment) for shipment in shipments]
+    assert [one.retry_count for one in found] == [1, 0] * 10
+    assert [one.history[-1].attempt for one in found] == [2, 1] * 10
+    assert {one.last_error for one in found} == {None}
+    assert {one.updated_at for one in found} == {LATER}
+
+
 async def test_shipping_returns_the_status_it_replaced(room: Room) -> None:
     pending = await room.repository.start_shipment(a_shipment("A-1"))
     assert await ship(room.repository, pending) is ShipmentStatus.PENDING

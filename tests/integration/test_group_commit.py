@@ -8,7 +8,7 @@ import pytest
 from pymongo.errors import DuplicateKeyError, WriteError
 
 from infra.local.ports import free_ports
-from infra.mongodb.group_commit import GroupCommit, Verb
+from infra.mongodb.group_commit import GroupCommit, NotAllChangedError, SameChange, Verb
 from infra.mongodb.store import Document, MongoStore, WrittenCollection
 from tests.conftest import Mongo
 from worker.domain.errors import StoreUnavailableError
@@ -54,6 +54,13 @@ class Room:
     async def update_all(self, updates: Sequence[Document]) -> list[BaseException | None]:
         return await asyncio.gather(*(self.group.write(Verb.UPDATE, one) for one in updates), return_exceptions=True)
 
+    async def change_all(self, changes: Sequence[SameChange]) -> list[BaseException | None]:
+        tasks = (self.group.write(Verb.UPDATE_ALIKE, one) for one in changes)
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def numbers(self) -> dict[object, object]:
+        return {document["_id"]: document["n"] async for document in self.collection.find()}
+
     async def ids(self) -> set[object]:
         return {document["_id"] async for document in self.collection.find()}
 
@@ -71,6 +78,10 @@ def thing(number: object, **fields: object) -> Document:
 
 def update(which: Document, change: Document) -> Document:
     return {"q": which, "u": change, "upsert": True}
+
+
+def a_change(number: object, *, to: object = "new", expected: object = "old") -> SameChange:
+    return SameChange(number, to, {"n": expected}, {"$set": {"n": to}})
 
 
 def cancel_the_flight() -> None:
@@ -270,3 +281,60 @@ async def test_what_is_not_on_a_majority_is_no_duplicate_either(room: Room) -> N
     room.group = GroupCommit(cast("WrittenCollection", CutOff(room.counting.collection)))
     with pytest.raises(StoreUnavailableError, match="not safe yet: waiting for replication"):
         await room.insert(thing(1))
+
+
+async def test_changes_that_are_alike_are_one_update_of_many_documents(room: Room) -> None:
+    await room.insert_all([{"_id": number, "n": "old"} for number in range(300)])
+    results = await room.change_all([a_change(number, to="odd" if number % 2 else "even") for number in range(200)])
+    assert results == [None] * 200
+    assert room.counting.sizes[-1] == 2
+    found = await room.numbers()
+    assert [found[number] for number in range(300)] == ["even", "odd"] * 100 + ["old"] * 100
+
+
+async def test_changes_take_turns_with_inserts_and_updates(room: Room) -> None:
+    await room.insert_all([{"_id": number, "n": "old"} for number in range(50)])
+    results = await asyncio.gather(
+        room.insert_all([thing(number) for number in range(50, 100)]),
+        room.update_all([update({"_id": number}, {"$set": {"n": 0}}) for number in range(100, 150)]),
+        room.change_all([a_change(number) for number in range(50)]),
+    )
+    assert [result for kind in results for result in kind] == [None] * 150
+    assert room.counting.sizes == [50, 50, 50, 1]
+    assert room.counting.most_in_flight == 1
+
+
+async def test_when_one_was_not_as_expected_all_that_were_changed_with_it_are_told(room: Room) -> None:
+    await room.insert_all([{"_id": number, "n": "old" if number else "other"} for number in range(10)])
+    results = await room.change_all([a_change(number) for number in [*range(10), "absent"]])
+    assert {type(result) for result in results} == {NotAllChangedError}
+    assert {getattr(result, "changed", None) for result in results} == {9}
+    assert await room.numbers() == {0: "other", **dict.fromkeys(range(1, 10), "new")}
+
+
+async def test_a_change_the_store_forbids_is_told_to_all_that_went_with_it(room: Room) -> None:
+    await room.insert_all([{"_id": number, "n": "old"} for number in range(3)])
+    forbidden = SameChange(0, "forbidden", {"n": "old"}, {"$inc": {"n": 1}})
+    results = await room.change_all([forbidden, a_change(1), a_change(2)])
+    assert {type(result) for result in results} == {NotAllChangedError}
+    assert await room.numbers() == {0: "old", 1: "new", 2: "new"}
+
+
+async def test_an_unencodable_change_hurts_no_neighbour(room: Room) -> None:
+    await room.insert_all([{"_id": number, "n": "old"} for number in range(3)])
+    bad = SameChange(0, "bad", {"n": "old"}, {"$set": {"n": object()}})
+    results = await room.change_all([bad, a_change(1), a_change(2)])
+    assert isinstance(results[0], Exception)
+    assert not isinstance(results[0], NotAllChangedError | StoreUnavailableError)
+    assert results[1:] == [None, None]
+    assert await room.numbers() == {0: "old", 1: "new", 2: "new"}
+
+
+async def test_changes_that_are_not_on_a_majority_are_not_safe_for_anybody(room: Room) -> None:
+    class CutOff(Counting):
+        async def command(self, command: Mapping[str, Any]) -> Any:
+            return {"ok": 1.0, "n": 0, "writeConcernError": {"code": 64, "errmsg": "waiting for replication"}}
+
+    room.group = GroupCommit(cast("WrittenCollection", CutOff(room.counting.collection)))
+    results = await room.change_all([a_change(number) for number in range(3)])
+    assert [str(result) for result in results] == ["the write is not safe yet: waiting for replication"] * 3
