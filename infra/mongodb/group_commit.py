@@ -34,12 +34,12 @@ class SameChange(NamedTuple):
 
 
 class NotAllChangedError(Exception):
-    """Of the documents that were to be changed together, some were not as expected; nobody can say which."""
+    """Of the documents that were to be changed together some were not, and nobody can say which."""
 
-    def __init__(self, *, changed: int, of: int) -> None:
-        super().__init__(f"{changed} of {of} were as expected")
-        self.changed = changed
-        """How many were, and are changed."""
+    def __init__(self, why: str, *, is_alone: bool) -> None:
+        """`is_alone`: there was this one only, so it was not changed."""
+        super().__init__(why)
+        self.is_alone = is_alone
 
 
 class Verb(Enum):
@@ -107,7 +107,9 @@ class GroupCommit:
             reply = await self._database.command(self._command(verb, [statement for statement, _ in batch]))
         except Exception as error:  # noqa: BLE001 - what is unencodable or too large must hurt no neighbour
             unavailable = as_unavailable(error) if isinstance(error, PyMongoError) else None
-            if unavailable is not None or len(batch) == 1:
+            if unavailable is None and verb is Verb.UPDATE_ALIKE:
+                _fail(batch, NotAllChangedError(str(error), is_alone=False))
+            elif unavailable is not None or len(batch) == 1:
                 _fail(batch, unavailable or error)
             else:
                 middle = len(batch) // 2
@@ -134,7 +136,7 @@ def _together(changes: Iterable[SameChange]) -> list[Document]:
         ids.setdefault(change.alike, []).append(change.id)
         last[change.alike] = change
     return [
-        {"q": {"_id": {"$in": ids[alike]}, **change.expected}, "u": change.update, "multi": True}
+        {"q": {"_id": {"$in": ids[alike]}, **change.expected}, "u": change.update, "multi": True, "hint": "_id_"}
         for alike, change in last.items()
     ]
 
@@ -150,7 +152,9 @@ def _settle(batch: Sequence[_Waiting], reply: Mapping[str, Any], *, together: bo
     errors = {error["index"]: error for error in reply.get("writeErrors", ())}
     not_safe = reply.get("writeConcernError")
     if together and not not_safe and (errors or reply.get("n") != len(batch)):
-        _fail(batch, NotAllChangedError(changed=reply.get("n", 0), of=len(batch)))
+        # With an error, "n" leaves out what the same update had changed before it (measured).
+        why = f"{reply.get('n')} of {len(batch)} documents were as expected"
+        _fail(batch, NotAllChangedError(why, is_alone=len(batch) == 1))
     for index, (_, done) in enumerate(batch):
         if done.done():
             continue

@@ -17,6 +17,8 @@ from worker.domain.shipment import HistoryEvent, Shipment, ShipmentStatus
 _MAX_HISTORY = 100
 _SETTLED = [str(status) for status in ShipmentStatus if status.is_settled]
 _TRIES = 5
+_NEW: Document = {"status": str(ShipmentStatus.PENDING), "history": {"$size": 1}}
+"""As it was made: whatever another process did with it since would be an event."""
 _SAME_TIME = 0.1
 """Seconds that shipments saved together may have shipped apart."""
 COUNT_BY_STATUS: list[Document] = [
@@ -34,7 +36,7 @@ class MongoShipments:
         self._reads = GroupRead(self._collection)
         self._known = GroupRead(self._collection, fields={"history": False})
         self._statuses = GroupRead(self._collection, fields={"status": True})
-        self._latest = GroupRead(self._collection, fields={"status": True, "history": {"$slice": -1}})
+        self._latest = GroupRead(self._collection, fields={"status": True, "history": {"$slice": -2}})
 
     async def start_shipment(self, shipment: Shipment) -> Shipment:
         """Store the new shipment unless its order has one; return the stored one."""
@@ -52,16 +54,18 @@ class MongoShipments:
 
     async def save_shipment(self, shipment: Shipment) -> ShipmentStatus:
         """Store the shipment's changes; return the status they replaced."""
+        change = _shipping_of(shipment)
+        may_be_saved = False
         with store_errors():
-            try:
-                if (change := _shipping_of(shipment)) is not None:
+            if change is not None:
+                try:
                     await self._group.write(Verb.UPDATE_ALIKE, change)
                     return _saved(shipment)
-            except NotAllChangedError as error:
-                return await self._save_alone(shipment, may_be_saved=error.changed > 0)
-            return await self._save_alone(shipment)
+                except NotAllChangedError as error:
+                    may_be_saved = not error.is_alone
+            return await self._save_alone(shipment, may_be_saved=may_be_saved)
 
-    async def _save_alone(self, shipment: Shipment, *, may_be_saved: bool = False) -> ShipmentStatus:
+    async def _save_alone(self, shipment: Shipment, *, may_be_saved: bool) -> ShipmentStatus:
         for _ in range(_TRIES):
             try:
                 await self._group.write(Verb.UPDATE, _save_of(shipment))
@@ -157,32 +161,30 @@ def _new_document(shipment: Shipment) -> Document:
 
 
 def _shipping_of(shipment: Shipment) -> SameChange | None:
-    """Return the change that takes a shipment from PENDING to SHIPPED, None when there is more to it.
+    """Return the change that ships a new shipment, None when there is more to it.
 
     Nearly every save is that and nothing else, so that those of the same time go into one update: 4.9 ms for 100
     documents, measured, instead of 13.1 for as many updates.
     """
-    if (shipment.stored_status, shipment.status) != (ShipmentStatus.PENDING, ShipmentStatus.SHIPPED):
+    if shipment.status is not ShipmentStatus.SHIPPED or shipment.stored_status is not ShipmentStatus.PENDING:
         return None
-    if len(shipment.new_events) != 1:
+    if len(shipment.history) != 2 or len(shipment.new_events) != 1:
         return None
-    (event,) = shipment.new_events
-    change: Document = {
-        "$set": {"status": str(ShipmentStatus.SHIPPED), "updated_at": shipment.updated_at, "last_error": None},
-        "$push": {"history": {"$each": [event_document(event)], "$slice": -_MAX_HISTORY}},
-    }
+    event = shipment.new_events[0]
     # The time of the last of them is the time of all, which makes it as much too late as they may be apart.
-    same_time = int(event.at.timestamp() / _SAME_TIME)
-    return SameChange(
-        shipment.id, (event.attempt, event.worker, same_time), {"status": str(ShipmentStatus.PENDING)}, change
-    )
+    alike = (event.attempt, event.worker, int(event.at.timestamp() / _SAME_TIME))
+    change: Document = {
+        "$set": {"status": str(ShipmentStatus.SHIPPED), "updated_at": shipment.updated_at},
+        "$push": {"history": event_document(event)},
+    }
+    return SameChange(shipment.id, alike, _NEW, change)
 
 
 def _is_saved_in(document: Document, shipment: Shipment) -> bool:
-    """Whether a stored shipment's last event is the one this shipment has still to store, but for the time."""
+    """Whether a stored shipment is settled and has the event this shipment has still to store, but for the time."""
     ours = shipment.new_events[-1]
     stored = [replace(event_from(event), at=ours.at) for event in document["history"]]
-    return document["status"] == shipment.status and stored == [ours]
+    return document["status"] in _SETTLED and ours in stored
 
 
 def _save_of(shipment: Shipment) -> Document:
@@ -192,11 +194,15 @@ def _save_of(shipment: Shipment) -> Document:
     if shipment.status.is_settled and not known.is_settled:
         expected = str(known)  # exact, so that what a SHIPPED replaced is known
     events = [event_document(event) for event in shipment.new_events]
+    # A failed try is no new status. What another process gave up meanwhile stays FAILED, else who ships it would not
+    # look for its dead letter.
+    is_new_status = shipment.status is not ShipmentStatus.PENDING
+    status = {"status": str(shipment.status)}
     return {
         "q": {"_id": shipment.id, "status": expected},
         "u": {
             "$set": {
-                "status": str(shipment.status),
+                **(status if is_new_status else {}),
                 "updated_at": shipment.updated_at,
                 "last_error": shipment.last_error,
                 "destination": shipment.destination,
@@ -204,6 +210,7 @@ def _save_of(shipment: Shipment) -> Document:
             "$max": {"retry_count": shipment.retry_count},
             "$push": {"history": {"$each": events, "$slice": -_MAX_HISTORY}},
             "$setOnInsert": {
+                **({} if is_new_status else status),
                 "order_id": shipment.order_id,
                 "trace_id": shipment.trace_id,
                 "published_at": shipment.published_at,

@@ -220,6 +220,27 @@ async def test_of_many_that_ship_at_once_each_is_told_what_became_of_its_own(roo
         }
 
 
+async def test_the_destination_of_who_ships_counts_whatever_another_process_wrote_meanwhile(room: Room) -> None:
+    shipments = [await room.repository.start_shipment(a_shipment(f"A-{number}")) for number in range(3)]
+    corrected = await stored(room, shipments[1])
+    corrected.redirect("Bergen", now=NOW)
+    await room.elsewhere.save_shipment(corrected)
+    told = await asyncio.gather(*(ship(room.repository, shipment) for shipment in shipments))
+    assert told == [ShipmentStatus.PENDING] * 3
+    assert [(await stored(room, shipment)).destination for shipment in shipments] == ["Oslo"] * 3
+
+
+async def test_a_failed_try_of_an_older_copy_does_not_hide_that_it_was_given_up(room: Room) -> None:
+    older = await room.repository.start_shipment(a_shipment())
+    await fail(room.elsewhere, await stored(room, older))
+    older.record_failed_try(ValueError("late"), now=LATER, attempt=1, worker="worker-2")
+    await room.repository.save_shipment(older)
+    found = await stored(room, older)
+    assert (found.status, found.retry_count) == (ShipmentStatus.FAILED, 1)
+    assert [event.event for event in found.history] == ["received", "attempt_failed", "failed", "attempt_failed"]
+    assert await ship(room.repository, older) is ShipmentStatus.FAILED
+
+
 async def test_of_many_that_ship_at_once_each_keeps_its_number_of_tries(room: Room) -> None:
     shipments = [await room.repository.start_shipment(a_shipment(f"A-{number}")) for number in range(20)]
     for shipment in shipments[::2]:

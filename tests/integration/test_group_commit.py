@@ -307,27 +307,32 @@ async def test_changes_take_turns_with_inserts_and_updates(room: Room) -> None:
 async def test_when_one_was_not_as_expected_all_that_were_changed_with_it_are_told(room: Room) -> None:
     await room.insert_all([{"_id": number, "n": "old" if number else "other"} for number in range(10)])
     results = await room.change_all([a_change(number) for number in [*range(10), "absent"]])
-    assert {type(result) for result in results} == {NotAllChangedError}
-    assert {getattr(result, "changed", None) for result in results} == {9}
+    assert [str(result) for result in results] == ["9 of 11 documents were as expected"] * 11
+    assert not any(cast("NotAllChangedError", result).is_alone for result in results)
     assert await room.numbers() == {0: "other", **dict.fromkeys(range(1, 10), "new")}
 
 
+async def test_one_that_was_not_as_expected_and_alone_knows_that_it_was_not_changed(room: Room) -> None:
+    (result,) = await room.change_all([a_change("absent")])
+    assert isinstance(result, NotAllChangedError)
+    assert result.is_alone
+
+
 async def test_a_change_the_store_forbids_is_told_to_all_that_went_with_it(room: Room) -> None:
-    await room.insert_all([{"_id": number, "n": "old"} for number in range(3)])
-    forbidden = SameChange(0, "forbidden", {"n": "old"}, {"$inc": {"n": 1}})
-    results = await room.change_all([forbidden, a_change(1), a_change(2)])
+    await room.insert_all([{"_id": number, "n": "old", "list": [1] if number != 2 else "none"} for number in range(5)])
+    push = {"$set": {"n": "new"}, "$push": {"list": 2}}
+    results = await room.change_all([SameChange(number, "push", {"n": "old"}, push) for number in range(5)])
     assert {type(result) for result in results} == {NotAllChangedError}
-    assert await room.numbers() == {0: "old", 1: "new", 2: "new"}
+    assert not any(cast("NotAllChangedError", result).is_alone for result in results)
+    assert set((await room.numbers()).values()) == {"old", "new"}  # the server stops where it met the one that is wrong
 
 
-async def test_an_unencodable_change_hurts_no_neighbour(room: Room) -> None:
+async def test_an_unencodable_change_is_told_to_all_that_went_with_it(room: Room) -> None:
     await room.insert_all([{"_id": number, "n": "old"} for number in range(3)])
     bad = SameChange(0, "bad", {"n": "old"}, {"$set": {"n": object()}})
     results = await room.change_all([bad, a_change(1), a_change(2)])
-    assert isinstance(results[0], Exception)
-    assert not isinstance(results[0], NotAllChangedError | StoreUnavailableError)
-    assert results[1:] == [None, None]
-    assert await room.numbers() == {0: "old", 1: "new", 2: "new"}
+    assert {type(result) for result in results} == {NotAllChangedError}
+    assert set((await room.numbers()).values()) == {"old"}
 
 
 async def test_changes_that_are_not_on_a_majority_are_not_safe_for_anybody(room: Room) -> None:

@@ -73,3 +73,27 @@ async def test_one_that_somebody_deleted_meanwhile_is_stored_again_and_the_other
     told = await asyncio.gather(*map(room.repository.save_shipment, shipments))
     assert told == [ShipmentStatus.PENDING] * 10
     assert {(await room.found(shipment)).status for shipment in shipments} == {ShipmentStatus.SHIPPED}
+
+
+async def test_one_that_cannot_be_changed_takes_none_of_the_others_along(room: Room) -> None:
+    """The server stops in the middle of the common update, and says nothing of those it had changed before."""
+    shipments = await room.started(10)
+    await room.collection.update_one({"_id": sorted(one.id for one in shipments)[5]}, {"$set": {"trace_id": 1}})
+    validator = {"$jsonSchema": {"properties": {"trace_id": {"bsonType": "string"}}}}
+    await room.collection.database.command({"collMod": "shipments", "validator": validator})
+    for shipment in shipments:
+        shipment.mark_shipped(now=NOW, attempt=1, worker="worker-1")
+    told = await asyncio.gather(*map(room.repository.save_shipment, shipments), return_exceptions=True)
+    assert [answer for answer in told if answer is not ShipmentStatus.PENDING] != []
+    assert told.count(ShipmentStatus.PENDING) == 9
+    statuses = [document["status"] async for document in room.collection.find()]
+    assert sorted(statuses) == ["PENDING", *["SHIPPED"] * 9]
+
+
+async def test_more_than_one_write_can_hold_are_all_shipped(room: Room) -> None:
+    shipments = await room.started(1_200)
+    for shipment in shipments:
+        shipment.mark_shipped(now=NOW, attempt=1, worker="worker-1")
+    told = await asyncio.gather(*map(room.repository.save_shipment, shipments))
+    assert told == [ShipmentStatus.PENDING] * 1_200
+    assert await room.collection.count_documents({"status": "SHIPPED", "history": {"$size": 2}}) == 1_200

@@ -55,7 +55,8 @@ class FakeRepository:
             raise ShipmentAlreadySettledError(f"{shipment.id} is {stored.status}")
         replaced = ShipmentStatus.PENDING if stored is None else stored.status
         kept = _kept(stored or shipment)
-        kept.status = kept.stored_status = shipment.status
+        if stored is None or shipment.status is not ShipmentStatus.PENDING:
+            kept.status = kept.stored_status = shipment.status
         kept.retry_count = max(kept.retry_count, shipment.retry_count)
         kept.updated_at, kept.last_error = shipment.updated_at, shipment.last_error
         kept.destination = shipment.destination

@@ -38,7 +38,8 @@ class IRepository(Protocol):
         """Store the shipment's status, destination, counts and new events; return the status that a SHIPPED replaced.
 
         `retry_count` never goes down and events are only added. A stored shipment that is SHIPPED or DELIVERED is
-        left as it is and ShipmentAlreadySettledError raised. The returned status is exact for a save that says
+        left as it is and ShipmentAlreadySettledError raised; one that is FAILED stays so until it ships, also when the
+        save comes from an older, PENDING copy. The returned status is exact for a save that says
         SHIPPED, even when another process changed the shipment meanwhile; for others it is what was last known.
         """
         ...
