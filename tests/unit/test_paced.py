@@ -2,7 +2,6 @@
 
 import asyncio
 
-import pytest
 from aiormq.connection import TransportFactory
 from yarl import URL
 
@@ -53,55 +52,3 @@ async def test_hands_that_stay_full_wait_again_after_each_part_that_is_read_on()
     for _ in range(50):
         await reader.readexactly(len(DELIVERY))
     assert asyncio.get_running_loop().time() - started >= 0.05 * 4
-
-
-class Dripping(TransportFactory):
-    """A connection over which bytes come as told, and that ends then."""
-
-    def __init__(self, *parts: bytes) -> None:
-        self._parts = parts
-
-    async def create(self, url: URL, **_: object) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        reader = asyncio.StreamReader(limit=2**20)
-
-        async def drip() -> None:
-            for part in self._parts:
-                reader.feed_data(part)
-                await asyncio.sleep(0)
-            reader.feed_eof()
-
-        self.dripping = asyncio.create_task(drip())
-        return reader, object()  # type: ignore[return-value] # nobody writes
-
-
-async def dripped(*parts: bytes) -> asyncio.StreamReader:
-    reader, _ = await PacedTransport(Dripping(*parts), BytesInHand()).create(URL("amqp://nowhere"))
-    return reader
-
-
-async def test_what_comes_in_pieces_is_read_as_it_was_asked_for() -> None:
-    everything = bytes(range(256)) * 2000
-    parts = [everything[start : start + 777] for start in range(0, len(everything), 777)]
-    reader = await dripped(*parts)
-    read = b""
-    for size in (1, 6, 250, 0, 100_000, 3, 65_536, 65_537):
-        read += await reader.readexactly(size)
-    assert read == everything[: len(read)]
-    assert read + await reader.readexactly(len(everything) - len(read)) == everything
-
-
-async def test_what_was_taken_over_is_read_before_the_end_shows() -> None:
-    reader = await dripped(b"abcdef")
-    assert await reader.readexactly(1) == b"a"
-    await asyncio.sleep(0.01)
-    assert not reader.at_eof()
-    assert await reader.readexactly(5) == b"bcdef"
-    assert reader.at_eof()
-
-
-@pytest.mark.parametrize("size", [10, 100_000])
-async def test_an_end_in_the_middle_is_an_error(size: int) -> None:
-    reader = await dripped(b"abc", b"def")
-    assert await reader.readexactly(1) == b"a"
-    with pytest.raises(asyncio.IncompleteReadError):
-        await reader.readexactly(size)
