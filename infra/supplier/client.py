@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 import aiohttp
-import orjson
 
 from infra.supplier.address import SupplierAddress, spellings
 from infra.supplier.breaker import CircuitBreaker, resilient
@@ -51,7 +50,6 @@ class HttpSupplier:
         an address or a file in `tls` that cannot be used."""
         self._address = SupplierAddress.read(url, tls)
         self._url = self._address.url.with_path(f"{self._address.url.raw_path.rstrip('/')}/dispatches", encoded=True)
-        self._told_url = str(self._url)
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._connections = connections
         self._on_answer = on_answer
@@ -72,7 +70,7 @@ class HttpSupplier:
     async def _ask(self, shipment: Shipment) -> bool:
         started, answer = time.monotonic(), "unknown"
         try:
-            with self._tracing.request("POST", self._told_url) as span:
+            with self._tracing.request("POST", str(self._url)) as span:
                 accepted = await self._post(shipment, span)
             answer = "accepted"
         except SupplierRejectedError:
@@ -90,7 +88,7 @@ class HttpSupplier:
         try:
             async with self._open_session().post(
                 self._url,
-                data=orjson.dumps(body),
+                data=json.dumps(body).encode(),
                 headers={**self._address.headers, **_headers(shipment, span.traceparent)},
                 allow_redirects=False,
                 timeout=self._timeout,
@@ -185,8 +183,6 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 def _refusal(answer: bytes) -> str | None:
     """Return the reason of a `{"accepted": false}`, None for any other answer."""
-    if b"false" not in answer and b"\0" not in answer:
-        return None  # nearly every answer; a zero byte may be one of UTF-16, where the word looks otherwise
     try:
         document = json.loads(answer)
     except (ValueError, RecursionError):

@@ -20,6 +20,7 @@ from tests.support.proxy import (
     proxy_to_store,
 )
 from tests.support.system import System, WorkerProcess, eventually
+from worker.domain.shipment import shipment_id_for
 
 ORDER = "order-17"
 HANDLING, FILING, PUBLISHING = b"consume orders.work", b"consume orders.dlq", b" publish"
@@ -90,7 +91,7 @@ async def test_killed_before_the_supplier_answered_it_is_asked_again(system: Sys
 
 async def test_killed_before_the_second_save_the_dispatch_is_not_repeated(system: System, to_store: Proxy) -> None:
     worker = await system.start_worker(LOGISTICS_MONGODB_URI=to_store.url)
-    second_save = to_store.hold_before(contains(b"SHIPPED", ORDER.encode()))
+    second_save = to_store.hold_before(contains(b"SHIPPED", shipment_id_for(ORDER).encode()))
     await system.publish_order(ORDER)
     await second_save.springs()
     await kill(worker, to_store)
