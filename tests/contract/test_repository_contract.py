@@ -12,6 +12,7 @@ from infra.local.ports import free_ports
 from infra.mongodb.shipments import MongoShipments
 from infra.mongodb.store import MongoStore
 from tests.support.fake_ports import FakeRepository
+from tests.support.store_away import close_store_that_is_away
 from worker.domain.errors import ShipmentAlreadySettledError, StoreUnavailableError
 from worker.domain.ports import IRepository
 from worker.domain.shipment import Shipment, ShipmentStatus
@@ -43,13 +44,14 @@ async def room(request: pytest.FixtureRequest) -> AsyncIterator[Room]:
     async with _opened(mongo.uri, mongo.database) as one, _opened(mongo.uri, mongo.database) as other:
         await one.ensure_indexes()
         nowhere = f"mongodb://127.0.0.1:{free_ports(1)[0]}/?directConnection=true"
-        async with _opened(nowhere, "nowhere", timeout=0.3) as closed:
-            yield Room(MongoShipments(one), MongoShipments(other), MongoShipments(closed))
+        closed = MongoStore(nowhere, database="nowhere", timeout=0.3)
+        yield Room(MongoShipments(one), MongoShipments(other), MongoShipments(closed))
+        await close_store_that_is_away(closed)
 
 
 @asynccontextmanager
-async def _opened(uri: str, database: str, *, timeout: float = 5.0) -> AsyncIterator[MongoStore]:
-    store = MongoStore(uri, database=database, timeout=timeout)
+async def _opened(uri: str, database: str) -> AsyncIterator[MongoStore]:
+    store = MongoStore(uri, database=database)
     try:
         yield store
     finally:
