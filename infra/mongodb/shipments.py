@@ -17,8 +17,11 @@ from worker.domain.shipment import HistoryEvent, Shipment, ShipmentStatus
 _MAX_HISTORY = 100
 _SETTLED = [str(status) for status in ShipmentStatus if status.is_settled]
 _TRIES = 5
-_NEW: Document = {"status": str(ShipmentStatus.PENDING), "history": {"$size": 1}}
-"""As it was made: whatever another process did with it since would be an event."""
+_WITHOUT_HISTORY = {
+    **dict.fromkeys(("order_id", "destination", "status", "retry_count", "trace_id", "published_at"), True),
+    **dict.fromkeys(("created_at", "updated_at", "last_error", "delivered_at"), True),
+    "events": {"$size": {"$cond": [{"$isArray": "$history"}, "$history", []]}},
+}
 _SAME_TIME = 0.1
 """Seconds that shipments saved together may have shipped apart."""
 COUNT_BY_STATUS: list[Document] = [
@@ -34,20 +37,22 @@ class MongoShipments:
         self._collection = store.collection("shipments")
         self._group = GroupCommit(store.written("shipments"))
         self._reads = GroupRead(self._collection)
-        self._known = GroupRead(self._collection, fields={"history": False})
+        self._known = GroupRead(self._collection, fields=_WITHOUT_HISTORY)
         self._statuses = GroupRead(self._collection, fields={"status": True})
         self._latest = GroupRead(self._collection, fields={"status": True, "history": {"$slice": -2}})
 
-    async def start_shipment(self, shipment: Shipment) -> Shipment:
+    async def start_shipment(self, shipment: Shipment, *, is_likely_stored: bool = False) -> Shipment:
         """Store the new shipment unless its order has one; return the stored one."""
-        # Not an upsert: the server inserts the documents of a write at once, and updates them one by one.
         with store_errors():
-            try:
-                await self._group.write(Verb.INSERT, _new_document(shipment))
-                return _stored(shipment)
-            except DuplicateKeyError:
-                pass  # a retry, a redelivery, or another worker's
-            document = await self._known.get(shipment.id)
+            # One duplicate, and the server inserts all documents of the write one by one.
+            document = await self._known.get(shipment.id) if is_likely_stored else None
+            if document is None:
+                # Not an upsert: the server inserts the documents of a write at once, and updates them one by one.
+                try:
+                    await self._group.write(Verb.INSERT, _new_document(shipment))
+                    return _stored(shipment)
+                except DuplicateKeyError:
+                    document = await self._known.get(shipment.id)  # a redelivery, or another worker's
         if document is None:
             raise LookupError(f"the order {shipment.order_id!r} has a shipment with a foreign id")
         return _shipment_from(document)
@@ -132,6 +137,7 @@ class MongoShipments:
 
 
 def _stored(shipment: Shipment) -> Shipment:
+    shipment.stored_events = (shipment.stored_events or 0) + len(shipment.new_events)
     shipment.new_events.clear()
     shipment.stored_status = shipment.status
     return shipment
@@ -161,23 +167,26 @@ def _new_document(shipment: Shipment) -> Document:
 
 
 def _shipping_of(shipment: Shipment) -> SameChange | None:
-    """Return the change that ships a new shipment, None when there is more to it.
+    """Return the change that ships a shipment which nobody gave up, None when there is more to it.
 
     Nearly every save is that and nothing else, so that those of the same time go into one update: 4.9 ms for 100
     documents, measured, instead of 13.1 for as many updates.
     """
     if shipment.status is not ShipmentStatus.SHIPPED or shipment.stored_status is not ShipmentStatus.PENDING:
         return None
-    if len(shipment.history) != 2 or len(shipment.new_events) != 1:
+    events = shipment.stored_events
+    if events is None or events >= _MAX_HISTORY or len(shipment.new_events) != 1:
         return None
     event = shipment.new_events[0]
     # The time of the last of them is the time of all, which makes it as much too late as they may be apart.
-    alike = (event.attempt, event.worker, int(event.at.timestamp() / _SAME_TIME))
+    alike = (events, event.attempt, event.worker, int(event.at.timestamp() / _SAME_TIME))
+    # As it was read: whatever another process did with it since would be an event.
+    expected: Document = {"status": str(ShipmentStatus.PENDING), "history": {"$size": events}}
     change: Document = {
-        "$set": {"status": str(ShipmentStatus.SHIPPED), "updated_at": shipment.updated_at},
+        "$set": {"status": str(ShipmentStatus.SHIPPED), "updated_at": shipment.updated_at, "last_error": None},
         "$push": {"history": event_document(event)},
     }
-    return SameChange(shipment.id, alike, _NEW, change)
+    return SameChange(shipment.id, alike, expected, change)
 
 
 def _is_saved_in(document: Document, shipment: Shipment) -> bool:
@@ -223,6 +232,7 @@ def _save_of(shipment: Shipment) -> Document:
 
 def _shipment_from(document: Document) -> Shipment:
     status = ShipmentStatus(document["status"])
+    history = [event_from(event) for event in document.get("history", [])]
     return Shipment(
         id=document["_id"],
         order_id=document["order_id"],
@@ -235,6 +245,7 @@ def _shipment_from(document: Document) -> Shipment:
         last_error=document["last_error"],
         published_at=document.get("published_at"),
         delivered_at=document.get("delivered_at"),
-        history=[event_from(event) for event in document.get("history", [])],
+        history=history,
         stored_status=status,
+        stored_events=len(history) if "history" in document else document.get("events"),
     )

@@ -70,6 +70,8 @@ class Shipment:
     """Events that are not stored yet; a repository empties this when it has stored them."""
     stored_status: ShipmentStatus | None = None
     """The status the store is known to hold; None when nothing was read or written yet."""
+    stored_events: int | None = field(default=None, compare=False)
+    """How many events the store is known to hold; None when nothing was read or written yet."""
 
     @classmethod
     def for_order(
