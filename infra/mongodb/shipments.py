@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from pymongo.errors import DuplicateKeyError
+from pymongo.read_concern import ReadConcern
 
 from infra.mongodb.documents import event_document, event_from
 from infra.mongodb.group_commit import GroupCommit, NotAllChangedError, SameChange, Verb
@@ -37,22 +38,23 @@ class MongoShipments:
         self._collection = store.collection("shipments")
         self._group = GroupCommit(store.written("shipments"))
         self._reads = GroupRead(self._collection)
-        self._known = GroupRead(self._collection, fields=_WITHOUT_HISTORY)
+        # Of a majority: what is only at a primary may be rolled back, and as many other events take its place.
+        majority = self._collection.with_options(read_concern=ReadConcern("majority"))
+        self._known = GroupRead(majority, fields=_WITHOUT_HISTORY)
         self._statuses = GroupRead(self._collection, fields={"status": True})
         self._latest = GroupRead(self._collection, fields={"status": True, "history": {"$slice": -2}})
 
-    async def start_shipment(self, shipment: Shipment, *, is_likely_stored: bool = False) -> Shipment:
+    async def start_shipment(self, shipment: Shipment) -> Shipment:
         """Store the new shipment unless its order has one; return the stored one."""
+        # Not an upsert: the server inserts the documents of a write at once, and updates them one by one. Nor a read
+        # first when there may be one: an insert in vain waits for a majority, too, without which nobody is to dispatch.
         with store_errors():
-            # One duplicate, and the server inserts all documents of the write one by one.
-            document = await self._known.get(shipment.id) if is_likely_stored else None
-            if document is None:
-                # Not an upsert: the server inserts the documents of a write at once, and updates them one by one.
-                try:
-                    await self._group.write(Verb.INSERT, _new_document(shipment))
-                    return _stored(shipment)
-                except DuplicateKeyError:
-                    document = await self._known.get(shipment.id)  # a redelivery, or another worker's
+            try:
+                await self._group.write(Verb.INSERT, _new_document(shipment))
+                return _stored(shipment, events_before=0)
+            except DuplicateKeyError:
+                pass  # a retry, a redelivery, or another worker's
+            document = await self._known.get(shipment.id)
         if document is None:
             raise LookupError(f"the order {shipment.order_id!r} has a shipment with a foreign id")
         return _shipment_from(document)
@@ -136,8 +138,8 @@ class MongoShipments:
             return {row["_id"]: row["count"] async for row in self._collection.aggregate(COUNT_BY_STATUS)}
 
 
-def _stored(shipment: Shipment) -> Shipment:
-    shipment.stored_events = (shipment.stored_events or 0) + len(shipment.new_events)
+def _stored(shipment: Shipment, *, events_before: int | None) -> Shipment:
+    shipment.stored_events = None if events_before is None else events_before + len(shipment.new_events)
     shipment.new_events.clear()
     shipment.stored_status = shipment.status
     return shipment
@@ -146,7 +148,7 @@ def _stored(shipment: Shipment) -> Shipment:
 def _saved(shipment: Shipment) -> ShipmentStatus:
     """Note that all changes are stored; return the status they replaced."""
     replaced = shipment.stored_status or ShipmentStatus.PENDING
-    _stored(shipment)
+    _stored(shipment, events_before=shipment.stored_events)
     return replaced
 
 

@@ -111,24 +111,6 @@ async def test_an_order_that_has_a_shipment_gets_the_stored_one(room: Room) -> N
     assert again.new_events == []
 
 
-async def test_an_order_that_was_likely_seen_before_gets_the_stored_shipment_or_a_new_one(room: Room) -> None:
-    first = await room.repository.start_shipment(a_shipment())
-    await fail(room.repository, first, tries=3)
-    again = await room.elsewhere.start_shipment(a_shipment(destination="Bergen"), is_likely_stored=True)
-    assert (again.status, again.destination, again.retry_count) == (ShipmentStatus.FAILED, "Oslo", 3)
-    assert (again.last_error, again.published_at, again.created_at) == ("ValueError: broken", PUBLISHED, NOW)
-    new = await room.repository.start_shipment(a_shipment("A-2"), is_likely_stored=True)
-    assert (new.status, new.stored_status, new.new_events) == (ShipmentStatus.PENDING, ShipmentStatus.PENDING, [])
-    assert await stored(room, new) == new
-
-
-async def test_copies_that_were_likely_seen_before_and_start_at_the_same_time_are_one_shipment(room: Room) -> None:
-    sides = [(room.repository, True), (room.elsewhere, True), (room.elsewhere, False)] * 7
-    asked = [side.start_shipment(a_shipment(), is_likely_stored=likely) for side, likely in sides]
-    assert {shipment.id for shipment in await asyncio.gather(*asked)} == {a_shipment().id}
-    assert [event.event for event in (await stored(room, a_shipment())).history] == ["received"]
-
-
 async def test_copies_that_start_at_the_same_time_are_one_shipment(room: Room) -> None:
     sides = [room.repository, room.elsewhere] * 10
     started = await asyncio.gather(*(side.start_shipment(a_shipment()) for side in sides))
@@ -283,7 +265,7 @@ async def test_of_many_that_ship_at_a_second_try_each_is_told_what_another_proce
         first.record_failed_try(ValueError("broken"), now=NOW, attempt=1, worker=WORKER)
         await room.repository.save_shipment(first)
     again = [a_shipment(f"A-{number}") for number in range(20)]
-    shipments = [await room.repository.start_shipment(one, is_likely_stored=True) for one in again]
+    shipments = [await room.repository.start_shipment(one) for one in again]
     tried, given_up, redirected, shipped = [await stored(room, shipments[number]) for number in (3, 7, 11, 15)]
     tried.record_failed_try(ValueError("broken"), now=NOW, attempt=2, worker="worker-2")
     redirected.redirect("Bergen", now=NOW)
@@ -307,7 +289,7 @@ async def test_a_shipment_with_as_many_events_as_are_kept_still_ships(room: Room
         for number in range(tries):
             shipment.record_failed_try(ValueError("broken"), now=NOW, attempt=number + 1, worker=WORKER)
         await room.repository.save_shipment(shipment)
-        read = await room.elsewhere.start_shipment(a_shipment(f"A-{tries}"), is_likely_stored=True)
+        read = await room.elsewhere.start_shipment(a_shipment(f"A-{tries}"))
         assert await ship(room.elsewhere, read) is ShipmentStatus.PENDING
         found = await stored(room, shipment)
         assert (found.status, len(found.history), found.history[-1].event) == (ShipmentStatus.SHIPPED, 100, "shipped")
@@ -336,9 +318,8 @@ async def test_an_order_whose_shipment_has_a_foreign_id_is_refused_and_nothing_s
     foreign = a_shipment()
     foreign.id = "made-by-somebody-else"
     await room.repository.start_shipment(foreign)
-    for is_likely_stored in (False, True):
-        with pytest.raises(LookupError, match="A-1"):
-            await room.elsewhere.start_shipment(a_shipment(), is_likely_stored=is_likely_stored)
+    with pytest.raises(LookupError, match="A-1"):
+        await room.elsewhere.start_shipment(a_shipment())
     assert await room.repository.find_shipment(a_shipment().id) is None
 
 

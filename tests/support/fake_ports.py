@@ -32,7 +32,7 @@ class FakeRepository:
         self.after: Callable[[str], Awaitable[None]] | None = None
         """The same, with the work done: as when the answer is lost on its way."""
 
-    async def start_shipment(self, shipment: Shipment, *, is_likely_stored: bool = False) -> Shipment:
+    async def start_shipment(self, shipment: Shipment) -> Shipment:
         await self._begin("start_shipment")
         stored = self.shipments.get(shipment.id)
         if stored is None:

@@ -90,7 +90,7 @@ class LogisticsCore:
         shipment = None
         try:
             await note_taken(self._dead_letters, state, by=self._worker, now=self._clock())
-            shipment = await self._repository.start_shipment(new, is_likely_stored=state.attempt > 0)
+            shipment = await self._repository.start_shipment(new)
             if shipment.status.is_settled:
                 return await self._acknowledge(shipment, state, note="duplicate")
             return await self._dispatch(shipment, new.destination, state)

@@ -125,7 +125,7 @@ class DeadLetterFiling:
             published_at=letter.published_at,
         )
         new.give_up(letter.reason, letter.error_message, now=self._clock(), worker=self._worker)
-        shipment = await self._repository.start_shipment(new, is_likely_stored=True)
+        shipment = await self._repository.start_shipment(new)
         try:
             if shipment.status is ShipmentStatus.PENDING:
                 shipment.give_up(letter.reason, letter.error_message, now=self._clock(), worker=self._worker)

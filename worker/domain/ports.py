@@ -30,10 +30,10 @@ class IRepository(Protocol):
     Raises StoreUnavailableError when the store cannot be reached: the write may or may not have happened.
     """
 
-    async def start_shipment(self, shipment: Shipment, *, is_likely_stored: bool = False) -> Shipment:
+    async def start_shipment(self, shipment: Shipment) -> Shipment:
         """Store the new shipment unless its order has one already; return the one that is stored.
 
-        `is_likely_stored`: the order was seen before. It changes what this costs, never what comes of it.
+        Either way a majority has been written to when it returns: who cannot store a result asks no supplier.
         """
         ...
 
