@@ -47,7 +47,7 @@ class MongoShipments:
     async def start_shipment(self, shipment: Shipment) -> Shipment:
         """Store the new shipment unless its order has one; return the stored one."""
         # Not an upsert: the server inserts the documents of a write at once, and updates them one by one. Nor a read
-        # first when there may be one: an insert in vain waits for a majority, too, without which nobody is to dispatch.
+        # first: an insert in vain waits for a majority like any other write, and without one nobody is to dispatch.
         with store_errors():
             try:
                 await self._group.write(Verb.INSERT, _new_document(shipment))

@@ -33,7 +33,7 @@ class IRepository(Protocol):
     async def start_shipment(self, shipment: Shipment) -> Shipment:
         """Store the new shipment unless its order has one already; return the one that is stored.
 
-        Either way a majority has been written to when it returns: who cannot store a result asks no supplier.
+        Either way what it returns is on a majority: while writes wait for one, this does, and no supplier is asked.
         """
         ...
 
