@@ -31,6 +31,8 @@ async def test_looks_at_queues_leave_nothing_behind(broker: Broker) -> None:
     await Topology().ensure(broker.amqp_url)
     depths = QueueDepths(broker.amqp_url, name="test")
     assert await objects_kept_by(lambda: depths.look([WORK_QUEUE])) < 2
+    assert await objects_kept_by(lambda: asyncio.gather(*(depths.look([WORK_QUEUE]) for _ in range(3)))) < 2
+    assert await objects_kept_by(lambda: depths.look([WORK_QUEUE, "orders.missing", WORK_QUEUE])) < 2
     assert await objects_kept_by(lambda: depths.look(["orders.missing"])) < 2
     await depths.close()
 
