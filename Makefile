@@ -27,9 +27,9 @@ down: install ## Stop what `make up` started
 	@$(LOGISTICS) demo down
 
 test: install install-test-tools ## Run every check and every tier of tests, on real servers
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line check test-chaos
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=line check test-chaos unit
 	$(PYTHON) -m pytest -m "alone and not long"
-	$(PYTHON) -m pytest -m "not alone and not long" --ignore $(CHAOS_TEST) --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations 25
+	$(PYTHON) -m pytest -m "not alone and not long" --ignore $(CHAOS_TEST) --ignore tests/unit --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations 25
 
 test-chaos: install
 	$(PYTHON) -m pytest $(CHAOS_TEST)
