@@ -251,7 +251,7 @@ class Worker:
         self.intake.circuit_changed()
 
 
-@cache  # of a file that is parsed: a fifth of what an idle worker used, which tells it every second
+@cache  # it is parsed out of a file, and a worker tells it every second
 def program_version() -> str:
     """Return this program's version."""
     return version("logistics")
