@@ -64,8 +64,8 @@ class QueueDepths:
                 await self._connection.close()
 
     async def _look(self, connection: AbstractConnection, queue: str) -> QueueLook | None:
-        # On the channel of a look before, where there is one: with one opened for each, an idle worker used a fourteenth
-        # more (measured). A queue that is absent closes its channel.
+        # On the channel of a look before, where there is one: with one opened for each, an idle worker used a
+        # fourteenth more (measured). A queue that is absent closes its channel.
         channel = self._spare.pop() if self._spare else None
         with broker_errors():
             async with asyncio.timeout(_TIMEOUT):
