@@ -9,6 +9,7 @@ from worker.background import Background, end
 from worker.bootstrap import Worker, program_version
 from worker.domain.errors import BrokerUnavailableError, StoreUnavailableError
 from worker.domain.log import StructuredLogger
+from worker.garbage import keep_collecting
 from worker.reporting import keep_looking_at_backlog, keep_reporting
 from worker.signals import stop_on_signals
 from worker.spans import SPANS_TIMEOUT
@@ -45,6 +46,7 @@ async def run_worker(worker: Worker) -> None:
         background.start(lambda: keep_looking_at_backlog(worker))
         background.start(lambda: keep_reporting(worker, health=address))
         background.start(worker.sampler.run)
+        background.start(keep_collecting)
         if worker.files_dead_letters:
             background.start(lambda: _sweep(worker))
             background.start(lambda: _tidy(worker))

@@ -9,7 +9,8 @@ from typing import Protocol
 from aio_pika.abc import AbstractConnection
 from aiormq.abc import DeliveredMessage
 
-from infra.rabbitmq.connection import CONNECT_TIMEOUT, broker_errors, close_quietly, connect
+from infra.rabbitmq.bindings import Bindings
+from infra.rabbitmq.connection import broker_errors, close_quietly, connect
 from infra.rabbitmq.consumer import Consumer
 from infra.rabbitmq.hearing import Hearing
 from infra.rabbitmq.lenient import is_decode_error
@@ -165,6 +166,7 @@ class Subscriber:
 
     async def _keep_consuming(self, connection: AbstractConnection, consumer: Consumer) -> None:
         """Keep the consumer as it is wanted; return when we stop. Raises BrokerUnavailableError."""
+        bindings = Bindings(connection, self._topology, queue=self.queue)
         next_look = time.monotonic() + _LOOK_EVERY
         while not consumer.is_closed:
             self._wake.clear()
@@ -180,20 +182,12 @@ class Subscriber:
                 raise BrokerUnavailableError("the broker cancelled the consumer")
             self._hearing.is_sound()
             if time.monotonic() >= next_look:
-                await self._restore_bindings(connection)
+                await bindings.restore()
                 await consumer.renew(is_idle=lambda: not self._tasks)
                 next_look = time.monotonic() + _LOOK_EVERY
                 continue
             await self._sleep(_TICK)
         raise BrokerUnavailableError("the channel was closed")
-
-    async def _restore_bindings(self, connection: AbstractConnection) -> None:
-        """See to it that what is published reaches the queue; without its binding a sound consumer hears nothing."""
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT):
-                await self._topology.declare(connection, queue=self.queue)
-        except (BrokerUnavailableError, TimeoutError) as error:
-            _log.debug("topology.not_restored", queue=self.queue, error=str(error))  # a lost connection shows by itself
 
     def _is_busy(self, *, since: float) -> bool:
         """Whether there is something to wait for: deliveries, or for a moment the end of the consumer."""

@@ -97,8 +97,8 @@ class Topology:
         )
         self.delay_labels = tuple(by_label)
 
-    async def declare(self, connection: AbstractConnection, *, queue: str | None = None) -> None:
-        """Create what is missing, bindings included; of all queues, or of this one.
+    async def declare(self, connection: AbstractConnection) -> None:
+        """Create what is missing, bindings included.
 
         Raises TopologyMismatchError when something of that name exists with other arguments, BrokerUnavailableError
         when the broker does not answer. Use a connection that does not restore itself: it would try for ever.
@@ -106,15 +106,25 @@ class Topology:
         refuse_old_broker(connection)
         with broker_errors():
             channel = await open_channel(connection)
+            await self.declare_on(channel)
+            await channel.close()
+
+    async def declare_on(self, channel: AbstractChannel, *, queue: str | None = None) -> None:
+        """Create what is missing by way of this channel; all of it, or this queue and what it is bound to.
+
+        Raises as `declare`; the channel is closed then.
+        """
+        queues = [wanted for wanted in self.queues if queue in {None, wanted.name}]
+        bound_to = {exchange for wanted in queues for exchange, _ in wanted.bindings}
+        with broker_errors():
             try:
                 for exchange in self.exchanges:
-                    await channel.exchange_declare(
-                        exchange.name, exchange_type=exchange.kind, durable=True, timeout=_TIMEOUT
-                    )
-                for wanted in self.queues:
-                    if queue in {None, wanted.name}:
-                        await _declare_queue(channel, wanted)
-                await channel.close()
+                    if queue is None or exchange.name in bound_to:
+                        await channel.exchange_declare(
+                            exchange.name, exchange_type=exchange.kind, durable=True, timeout=_TIMEOUT
+                        )
+                for wanted in queues:
+                    await _declare_queue(channel, wanted)
             except ChannelPreconditionFailed as error:
                 raise TopologyMismatchError(
                     f"{describe_mismatch(str(error))} ('logistics topology verify' lists every difference)"

@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import Awaitable, Callable
 
+from infra.rabbitmq.bindings import Bindings
 from infra.rabbitmq.connection import connect
 from infra.rabbitmq.consumer import Consumer
 from infra.rabbitmq.depths import QueueDepths
@@ -41,7 +42,9 @@ async def test_bindings_restored_again_and_again_leave_nothing_behind(broker: Br
     connection = await connect(broker.amqp_url, name="test")
     topology = Topology()
     await topology.declare(connection)
-    assert await objects_kept_by(lambda: topology.declare(connection, queue=DELIVERED_QUEUE)) < 2
+    assert await objects_kept_by(lambda: topology.declare(connection)) < 2
+    bindings = Bindings(connection, topology, queue=DELIVERED_QUEUE)
+    assert await objects_kept_by(bindings.restore) < 2
     await connection.close()
 
 
