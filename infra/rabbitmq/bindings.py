@@ -25,16 +25,17 @@ class Bindings:
     async def restore(self) -> None:
         """Declare what may be missing; without its binding a sound consumer hears nothing.
 
-        Raises TopologyMismatchError. A broker that does not answer is no error: a lost connection shows by itself.
+        Raises TopologyMismatchError. Other failures wait for the next time: a lost connection shows by itself, and a
+        user who may not declare needs somebody else who does.
         """
+        # Kept only when all went well: of a call that timed out the client waits for a last word, maybe for ever.
+        channel, self._channel = self._channel, None
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                await self._topology.declare_on(await self._open_channel(), queue=self._queue)
+                with broker_errors():
+                    if channel is None or channel.is_closed:
+                        channel = await open_channel(self._connection)
+                    await self._topology.declare_on(channel, queue=self._queue)
+                self._channel = channel
         except (BrokerUnavailableError, TimeoutError) as error:
             _log.debug("topology.not_restored", queue=self._queue, error=str(error))
-
-    async def _open_channel(self) -> AbstractChannel:
-        if self._channel is None or self._channel.is_closed:  # an error closes it, a time-out too
-            with broker_errors():
-                self._channel = await open_channel(self._connection)
-        return self._channel

@@ -112,7 +112,7 @@ class Topology:
     async def declare_on(self, channel: AbstractChannel, *, queue: str | None = None) -> None:
         """Create what is missing by way of this channel; all of it, or this queue and what it is bound to.
 
-        Raises as `declare`; the channel is closed then.
+        Raises as `declare`; the channel is of no use then.
         """
         queues = [wanted for wanted in self.queues if queue in {None, wanted.name}]
         bound_to = {exchange for wanted in queues for exchange, _ in wanted.bindings}

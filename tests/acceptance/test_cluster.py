@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -151,9 +150,11 @@ async def reach(pulse: Pulse, dispatched: int) -> None:
 
 
 async def all_shipped(replica_set: ReplicaSet) -> bool:
-    def count() -> Any:
-        [primary] = [found for found in [replica_set.primary()] if found is not None]
+    def count() -> int:
+        primary = replica_set.primary()
+        if primary is None:
+            return 0
         with primary.client() as client:
             return client[DATABASE].shipments.count_documents({"status": "SHIPPED"})
 
-    return bool(await asyncio.to_thread(count) == ORDERS)
+    return await asyncio.to_thread(count) == ORDERS

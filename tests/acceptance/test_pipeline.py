@@ -153,6 +153,18 @@ async def test_a_lost_binding_is_restored_and_the_retry_that_found_it_is_not_los
     assert len(system.supplier.requests("o-1")) == 2
 
 
+async def test_a_deleted_retry_exchange_is_made_again_and_the_retry_that_found_it_gone_is_not_lost(
+    system: System,
+) -> None:
+    worker = await system.start_worker()
+    await system.channel.exchange_delete("orders.retry")
+    system.supplier.change(rules=[{"match": "o-*", "fail_first": 1}])
+    await system.publish_order("o-1")
+    await system.shipped("o-1")
+    assert worker.events("settlement.held")[0]["order_id"] == "o-1"
+    assert len(system.supplier.requests("o-1")) == 2
+
+
 async def test_a_worker_drains_on_sigterm_and_gives_nothing_back_that_it_finished(system: System) -> None:
     system.supplier.change(latency=0.5)
     worker = await system.start_worker(LOGISTICS_PREFETCH="10")

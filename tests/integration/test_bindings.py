@@ -1,14 +1,29 @@
 """A queue's bindings are seen to on one connection, whatever happened at the broker since the last time."""
 
+import asyncio
+
 import pytest
 from aio_pika import Message
 from aio_pika.abc import AbstractConnection
+from aiormq.abc import AbstractChannel
 
+from infra.rabbitmq import bindings as module
 from infra.rabbitmq.bindings import Bindings
 from infra.rabbitmq.connection import connect, open_channel
 from infra.rabbitmq.topology import ORDERS_EXCHANGE, WORK_QUEUE, Topology
 from tests.conftest import Broker
 from worker.domain.errors import TopologyMismatchError
+
+
+class Falling(Topology):
+    """A topology whose broker falls silent."""
+
+    is_silent = False
+
+    async def declare_on(self, channel: AbstractChannel, *, queue: str | None = None) -> None:
+        if self.is_silent:
+            await asyncio.Event().wait()
+        await super().declare_on(channel, queue=queue)
 
 
 async def arrives(connection: AbstractConnection) -> bool:
@@ -60,7 +75,35 @@ async def test_a_look_that_failed_does_not_end_the_looks(broker: Broker) -> None
     await connection.close()
 
 
-async def test_a_lost_connection_is_no_error_of_the_look(broker: Broker) -> None:
+async def test_the_looks_share_a_channel_until_one_of_them_gets_no_answer(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[AbstractConnection] = []
+
+    async def opening(connection: AbstractConnection) -> AbstractChannel:
+        opened.append(connection)
+        return await open_channel(connection)
+
+    monkeypatch.setattr(module, "open_channel", opening)
+    monkeypatch.setattr(module, "CONNECT_TIMEOUT", 0.5)
+    topology = Falling()
+    await topology.ensure(broker.amqp_url)
+    connection = await connect(broker.amqp_url, name="test")
+    bindings = Bindings(connection, topology, queue=WORK_QUEUE)
+    for _ in range(3):
+        await bindings.restore()
+    assert len(opened) == 1
+    topology.is_silent = True
+    await bindings.restore()
+    topology.is_silent = False
+    await bindings.restore()
+    await bindings.restore()
+    assert len(opened) == 2
+    assert await arrives(connection)
+    await connection.close()
+
+
+async def test_a_connection_that_is_closed_is_no_error_of_the_look(broker: Broker) -> None:
     topology = Topology()
     await topology.ensure(broker.amqp_url)
     connection = await connect(broker.amqp_url, name="test")

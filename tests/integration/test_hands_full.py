@@ -5,7 +5,7 @@ import asyncio
 import aio_pika
 import pytest
 
-from infra.rabbitmq import consumer, subscriber
+from infra.rabbitmq import bindings, consumer, subscriber
 from infra.rabbitmq.paced import MOST_BYTES
 from infra.rabbitmq.settlement import RequeueSettlement
 from infra.rabbitmq.subscriber import Subscriber
@@ -24,7 +24,7 @@ ORDERS = FULL + 16
 async def test_full_hands_are_no_lost_connection_and_a_pause_comes_through_when_there_is_room(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (subscriber, consumer):
+    for module in (bindings, consumer):
         monkeypatch.setattr(module, "CONNECT_TIMEOUT", 3.0)
     monkeypatch.setattr(subscriber, "_LOOK_EVERY", 0.5)
     topology = Topology()
