@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from infra.mongodb.probe import check_write
 from infra.mongodb.store import MongoStore
+from infra.rabbitmq import topology_check
 from infra.rabbitmq.probe import BrokerIdentity, identify_broker
 from infra.rabbitmq.topology import OLDEST_RABBITMQ, Topology
 from infra.supplier.probe import probe_supplier
@@ -86,9 +87,9 @@ async def _check_topology(settings: Settings) -> list[Finding]:
     topology = Topology(settings.retry_delays)
     url = settings.required("amqp_url")
     try:
-        differences, may_compare = await topology.verify(url), True
+        differences, may_compare = await topology_check.differences(topology, url), True
     except NotPermittedError:  # as it should be for every user but a worker's: who may configure may delete
-        differences, may_compare = await topology.missing(url), False
+        differences, may_compare = await topology_check.missing(topology, url), False
     if not differences and not may_compare:
         text = (
             f"all {len(topology.queues)} queues and their exchanges are there, as far as this user may see; "

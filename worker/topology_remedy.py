@@ -7,9 +7,9 @@ from infra.rabbitmq.topology import (
     DELIVERED_QUEUE,
     SHIPMENTS_RETRY_EXCHANGE,
     WORK_QUEUE,
-    Difference,
     retry_queue,
 )
+from infra.rabbitmq.topology_check import Difference
 
 MISSING = "is missing"
 

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from aio_pika.abc import AbstractConnection
-from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
+from aio_pika.exceptions import ChannelPreconditionFailed
 from aiormq.abc import AbstractChannel
 
-from infra.rabbitmq.connection import broker_errors, connect, is_absent, open_channel
+from infra.rabbitmq.connection import broker_errors, connect, open_channel
 from worker.domain.delivery_notice import NOTICE_EXCHANGE, NOTICE_KEY, NOTICE_QUEUE
-from worker.domain.errors import NotPermittedError, TopologyMismatchError
+from worker.domain.errors import TopologyMismatchError
 from worker.domain.retry import DEFAULT_DELAYS, Delay
 
 ORDERS_EXCHANGE = "orders"
@@ -29,8 +29,8 @@ OLDEST_RABBITMQ = (3, 10)
 _SAFE_QUEUE = {"x-queue-type": "quorum", "x-overflow": "reject-publish"}
 # Dead-lettering by the broker waits for the target queue's confirm, too.
 _CONFIRMED_DEAD_LETTERING = {"x-dead-letter-strategy": "at-least-once"}
-_TIMEOUT = 15.0
-_PASSIVE, _ACTIVE = True, False
+TIMEOUT = 15.0
+"""Seconds for one answer of the broker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +48,6 @@ class Queue:
     name: str
     arguments: dict[str, str | int]
     bindings: Sequence[tuple[str, str]] = field(default_factory=tuple)
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One thing at the broker that is not as it should be."""
-
-    name: str
-    problem: str
 
 
 def retry_queue(label: str, *, exchange: str = RETRY_EXCHANGE) -> str:
@@ -121,7 +113,7 @@ class Topology:
                 for exchange in self.exchanges:
                     if queue is None or exchange.name in bound_to:
                         await channel.exchange_declare(
-                            exchange.name, exchange_type=exchange.kind, durable=True, timeout=_TIMEOUT
+                            exchange.name, exchange_type=exchange.kind, durable=True, timeout=TIMEOUT
                         )
                 for wanted in queues:
                     await _declare_queue(channel, wanted)
@@ -135,39 +127,6 @@ class Topology:
         connection = await connect(url, name="logistics topology")
         try:
             await self.declare(connection)
-        finally:
-            await connection.close()
-
-    async def verify(self, url: str) -> list[Difference]:
-        """Return what is missing or different at the broker, without changing it.
-
-        Bindings cannot be asked for over AMQP; `declare` restores a missing one. Raises NotPermittedError for a user
-        that may not configure all of it.
-        """
-        return await self._differences(url, looks=(_PASSIVE, _ACTIVE))
-
-    async def missing(self, url: str) -> list[Difference]:
-        """Return what is missing at the broker, as far as a user sees it who may not configure it.
-
-        Since RabbitMQ 4.3 that is only what it has some permission for; before, everything.
-        """
-        return await self._differences(url, looks=(_PASSIVE,))
-
-    async def _differences(self, url: str, *, looks: Sequence[bool]) -> list[Difference]:
-        connection = await connect(url, name="logistics topology verify")
-        try:
-            differences = []
-            things: list[Exchange | Queue] = [*self.exchanges, *self.queues]
-            for thing in things:
-                try:
-                    problem = await _compare(connection, thing, looks)
-                except NotPermittedError:
-                    if _ACTIVE in looks:
-                        raise
-                    continue
-                if problem is not None:
-                    differences.append(Difference(thing.name, problem))
-            return differences
         finally:
             await connection.close()
 
@@ -217,34 +176,6 @@ def _delay_queue(delay: Delay, exchange: str, *, back_to: str) -> Queue:
 
 
 async def _declare_queue(channel: AbstractChannel, queue: Queue) -> None:
-    await channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments), timeout=_TIMEOUT)
+    await channel.queue_declare(queue.name, durable=True, arguments=dict(queue.arguments), timeout=TIMEOUT)
     for exchange, key in queue.bindings:
-        await channel.queue_bind(queue.name, exchange, key, timeout=_TIMEOUT)
-
-
-async def _compare(connection: AbstractConnection, thing: Exchange | Queue, looks: Sequence[bool]) -> str | None:
-    """Return how one thing differs, None when it is right.
-
-    A passive declare first (an active one would create it), then an active one, which compares and needs the
-    permission to configure. Each on a channel of its own, because an error closes the channel.
-    """
-    for passive in looks:
-        with broker_errors():
-            channel = await open_channel(connection)
-            try:
-                if isinstance(thing, Exchange):
-                    await channel.exchange_declare(
-                        thing.name, exchange_type=thing.kind, durable=True, passive=passive, timeout=_TIMEOUT
-                    )
-                else:
-                    await channel.queue_declare(
-                        thing.name, durable=True, passive=passive, arguments=dict(thing.arguments), timeout=_TIMEOUT
-                    )
-                await channel.close()
-            except ChannelNotFoundEntity as error:
-                if is_absent(error):
-                    return "is missing"
-                raise
-            except ChannelPreconditionFailed as error:
-                return describe_mismatch(str(error))
-    return None
+        await channel.queue_bind(queue.name, exchange, key, timeout=TIMEOUT)

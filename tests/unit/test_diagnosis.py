@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.rabbitmq.topology import Difference
+from infra.rabbitmq.topology_check import Difference
 from worker.finding import Finding, Verdict
 from worker.settings import Settings, load_settings
 from worker.settings_report import SettingLine, masked, report_settings

@@ -8,9 +8,10 @@ import pytest
 from aio_pika.exceptions import ChannelNotFoundEntity
 from aiormq.exceptions import ChannelAccessRefused
 
-from infra.rabbitmq import depths, topology
+from infra.rabbitmq import depths, topology_check
 from infra.rabbitmq.depths import QueueDepths, QueueLook
-from infra.rabbitmq.topology import Difference, Topology
+from infra.rabbitmq.topology import Topology
+from infra.rabbitmq.topology_check import Difference, differences, missing
 from worker.domain.errors import BrokerUnavailableError, NotPermittedError
 
 HIDDEN = ChannelAccessRefused("ACCESS_REFUSED - configure access to queue 'orders.work' in vhost '/' refused")
@@ -56,13 +57,13 @@ async def test_only_a_queue_that_does_not_exist_is_told_as_missing(monkeypatch: 
 
 
 async def test_what_is_missing_is_told_as_far_as_the_user_may_see(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(topology, "connect", Broker({"orders.retry": HIDDEN, "orders.dlq": GONE}).connect)
-    assert await Topology().missing("amqp://nowhere") == [Difference("orders.dlq", "is missing")]
+    monkeypatch.setattr(topology_check, "connect", Broker({"orders.retry": HIDDEN, "orders.dlq": GONE}).connect)
+    assert await missing(Topology(), "amqp://nowhere") == [Difference("orders.dlq", "is missing")]
     with pytest.raises(NotPermittedError):
-        await Topology().verify("amqp://nowhere")
+        await differences(Topology(), "amqp://nowhere")
 
 
 async def test_a_queue_whose_node_is_down_is_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(topology, "connect", Broker({"orders.work": DOWN}).connect)
+    monkeypatch.setattr(topology_check, "connect", Broker({"orders.work": DOWN}).connect)
     with pytest.raises(BrokerUnavailableError, match="is down or inaccessible"):
-        await Topology().verify("amqp://nowhere")
+        await differences(Topology(), "amqp://nowhere")

@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
-from infra.rabbitmq.topology import Difference, Topology
+from infra.rabbitmq import topology_check
+from infra.rabbitmq.topology import Topology
+from infra.rabbitmq.topology_check import Difference
 from infra.telemetry.logs import setup_logging
 from worker.cli.output import plain, print_json
 from worker.settings import load_settings
@@ -70,7 +72,7 @@ def verify(*, as_json: bool) -> None:
       logistics topology verify --json | jq -r '.differences[] | .name + ": " + .problem'
     """
     wanted, url = _wanted()
-    differences = asyncio.run(wanted.verify(url))
+    differences = asyncio.run(topology_check.differences(wanted, url))
     if as_json:
         print_json({"ok": not differences, "differences": _documents(differences, wanted)})
     elif differences:
@@ -88,7 +90,7 @@ def _wanted() -> tuple[Topology, str]:
 
 async def _declare(wanted: Topology, url: str) -> list[Difference]:
     """Create what is missing unless something differs; return what was missing or differs."""
-    differences = await wanted.verify(url)
+    differences = await topology_check.differences(wanted, url)
     if all(is_missing(difference) for difference in differences):
         await wanted.ensure(url)
     return differences
