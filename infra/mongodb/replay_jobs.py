@@ -95,7 +95,7 @@ class MongoReplayJobs:
         free = {"$or": [{"runner": runner}, {"$expr": {"$lte": ["$runner_until", "$$NOW"]}}]}
         until = {"$add": ["$$NOW", round(seconds * 1000)]}
         with store_errors():
-            # Mostly there is none, every second: a read costs less than a write that finds nothing, and waits for nobody.
+            # Mostly there is none: a read costs less than a write that finds nothing, and waits for nobody.
             if await self._collection.find_one(running, {"_id": True}) is None:
                 return None
             held = await self._collection.find_one_and_update(
