@@ -25,9 +25,8 @@ class Measure:
     more_is_better: bool = False
 
     def reaches_goal(self, ratio: float) -> bool:
-        """Whether the ratio is what it should be, to the two places with which it is told."""
-        told = round(ratio, 2)
-        return self.goal is None or (told >= self.goal if self.more_is_better else told <= self.goal)
+        """Whether the ratio is what it should be."""
+        return self.goal is None or (ratio >= self.goal if self.more_is_better else ratio <= self.goal)
 
 
 def _cpu(part: str) -> Callable[[Run], float]:

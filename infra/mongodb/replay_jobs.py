@@ -91,15 +91,11 @@ class MongoReplayJobs:
 
     async def hold(self, runner: str, *, seconds: float) -> ReplayJob | None:
         """Take or keep the job that is running, for so long by the store's clock."""
-        running = {"active": True, "queue": _QUEUE, "state": {"$in": _RUNNING}}  # by the index of the active one
         free = {"$or": [{"runner": runner}, {"$expr": {"$lte": ["$runner_until", "$$NOW"]}}]}
         until = {"$add": ["$$NOW", round(seconds * 1000)]}
         with store_errors():
-            # Mostly there is none: a read costs less than a write that finds nothing, and waits for nobody.
-            if await self._collection.find_one(running, {"_id": True}) is None:
-                return None
             held = await self._collection.find_one_and_update(
-                {**running, **free},
+                {"active": True, "queue": _QUEUE, "state": {"$in": _RUNNING}, **free},  # by the index of the active one
                 [{"$set": {"runner": runner, "runner_until": until}}],
                 return_document=ReturnDocument.AFTER,
             )

@@ -12,6 +12,12 @@ MAX_HISTORY = 100
 """Events a shipment keeps: the last ones."""
 SETTLED = [str(status) for status in ShipmentStatus if status.is_settled]
 """The statuses of an order that needs nothing more."""
+WITHOUT_HISTORY = {
+    **dict.fromkeys(("order_id", "destination", "status", "retry_count", "trace_id", "published_at"), True),
+    **dict.fromkeys(("created_at", "updated_at", "last_error", "delivered_at"), True),
+    "events": {"$size": {"$cond": [{"$isArray": "$history"}, "$history", []]}},
+}
+"""The fields of a stored shipment, with the number of its events in their place."""
 _SAME_TIME = 0.1
 """Seconds that shipments saved together may have shipped apart."""
 

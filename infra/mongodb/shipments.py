@@ -12,6 +12,7 @@ from infra.mongodb.group_read import GroupRead
 from infra.mongodb.shipment_documents import (
     MAX_HISTORY,
     SETTLED,
+    WITHOUT_HISTORY,
     is_saved_in,
     new_document,
     save_of,
@@ -23,11 +24,6 @@ from worker.domain.errors import ShipmentAlreadySettledError
 from worker.domain.shipment import HistoryEvent, Shipment, ShipmentStatus
 
 _TRIES = 5
-_WITHOUT_HISTORY = {
-    **dict.fromkeys(("order_id", "destination", "status", "retry_count", "trace_id", "published_at"), True),
-    **dict.fromkeys(("created_at", "updated_at", "last_error", "delivered_at"), True),
-    "events": {"$size": {"$cond": [{"$isArray": "$history"}, "$history", []]}},
-}
 COUNT_BY_STATUS: list[Document] = [
     {"$match": {"status": {"$gte": ""}}},  # any: named so that the index is counted and no shipment is read
     {"$group": {"_id": "$status", "count": {"$sum": 1}}},
@@ -43,7 +39,7 @@ class MongoShipments:
         self._reads = GroupRead(self._collection)
         # Of a majority: what is only at a primary may be rolled back, and as many other events take its place.
         majority = self._collection.with_options(read_concern=ReadConcern("majority"))
-        self._known = GroupRead(majority, fields=_WITHOUT_HISTORY)
+        self._known = GroupRead(majority, fields=WITHOUT_HISTORY)
         self._statuses = GroupRead(self._collection, fields={"status": True})
         self._latest = GroupRead(self._collection, fields={"status": True, "history": {"$slice": -2}})
 

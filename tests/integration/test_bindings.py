@@ -1,6 +1,7 @@
 """A queue's bindings are seen to on one connection, whatever happened at the broker since the last time."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 from aio_pika import Message
@@ -26,6 +27,15 @@ class Falling(Topology):
         await super().declare_on(channel, queue=queue)
 
 
+@pytest.fixture
+async def connection(broker: Broker) -> AsyncIterator[AbstractConnection]:
+    """A connection to a broker that has all queues."""
+    await Topology().ensure(broker.amqp_url)
+    opened = await connect(broker.amqp_url, name="test")
+    yield opened
+    await opened.close()
+
+
 async def arrives(connection: AbstractConnection) -> bool:
     """Whether an order published now comes to its queue."""
     channel = await connection.channel()
@@ -38,12 +48,9 @@ async def arrives(connection: AbstractConnection) -> bool:
     return found is not None
 
 
-async def test_what_was_deleted_or_unbound_is_there_again_after_the_next_look(broker: Broker) -> None:
-    topology = Topology()
-    await topology.ensure(broker.amqp_url)
-    connection = await connect(broker.amqp_url, name="test")
+async def test_what_was_deleted_or_unbound_is_there_again_after_the_next_look(connection: AbstractConnection) -> None:
     channel = await open_channel(connection)
-    bindings = Bindings(connection, topology, queue=WORK_QUEUE)
+    bindings = Bindings(connection, Topology(), queue=WORK_QUEUE)
     await bindings.restore()
     await channel.queue_unbind(WORK_QUEUE, ORDERS_EXCHANGE, "order.#")
     assert not await arrives(connection)
@@ -55,15 +62,11 @@ async def test_what_was_deleted_or_unbound_is_there_again_after_the_next_look(br
     await channel.queue_delete(WORK_QUEUE)
     await bindings.restore()
     assert await arrives(connection)
-    await connection.close()
 
 
-async def test_a_look_that_failed_does_not_end_the_looks(broker: Broker) -> None:
-    topology = Topology()
-    await topology.ensure(broker.amqp_url)
-    connection = await connect(broker.amqp_url, name="test")
+async def test_a_look_that_failed_does_not_end_the_looks(connection: AbstractConnection) -> None:
     channel = await open_channel(connection)
-    bindings = Bindings(connection, topology, queue=WORK_QUEUE)
+    bindings = Bindings(connection, Topology(), queue=WORK_QUEUE)
     await bindings.restore()
     await channel.queue_delete(WORK_QUEUE)
     await channel.queue_declare(WORK_QUEUE, durable=True)
@@ -72,11 +75,10 @@ async def test_a_look_that_failed_does_not_end_the_looks(broker: Broker) -> None
     await channel.queue_delete(WORK_QUEUE)
     await bindings.restore()
     assert await arrives(connection)
-    await connection.close()
 
 
 async def test_the_looks_share_a_channel_until_one_of_them_gets_no_answer(
-    broker: Broker, monkeypatch: pytest.MonkeyPatch
+    connection: AbstractConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[AbstractConnection] = []
 
@@ -87,8 +89,6 @@ async def test_the_looks_share_a_channel_until_one_of_them_gets_no_answer(
     monkeypatch.setattr(module, "open_channel", opening)
     monkeypatch.setattr(module, "CONNECT_TIMEOUT", 0.5)
     topology = Falling()
-    await topology.ensure(broker.amqp_url)
-    connection = await connect(broker.amqp_url, name="test")
     bindings = Bindings(connection, topology, queue=WORK_QUEUE)
     for _ in range(3):
         await bindings.restore()
@@ -100,14 +100,10 @@ async def test_the_looks_share_a_channel_until_one_of_them_gets_no_answer(
     await bindings.restore()
     assert len(opened) == 2
     assert await arrives(connection)
-    await connection.close()
 
 
-async def test_a_connection_that_is_closed_is_no_error_of_the_look(broker: Broker) -> None:
-    topology = Topology()
-    await topology.ensure(broker.amqp_url)
-    connection = await connect(broker.amqp_url, name="test")
-    bindings = Bindings(connection, topology, queue=WORK_QUEUE)
+async def test_a_connection_that_is_closed_is_no_error_of_the_look(connection: AbstractConnection) -> None:
+    bindings = Bindings(connection, Topology(), queue=WORK_QUEUE)
     await bindings.restore()
     await connection.close()
     await bindings.restore()
