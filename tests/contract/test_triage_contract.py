@@ -20,7 +20,7 @@ from worker.domain.selection import DeadLetterState, Selection
 OPEN, REPLAYING = DeadLetterState.OPEN, DeadLetterState.REPLAYING
 RESOLVED, DISCARDED = DeadLetterState.RESOLVED, DeadLetterState.DISCARDED
 LATER = NOW + timedelta(minutes=5)
-EXPIRY = NOW + timedelta(days=14)
+EXPIRY = NOW + timedelta(days=36_500)  # the real store removes, once a minute, what has expired by the real clock
 
 
 @dataclass
