@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from worker.domain.replay_job import ItemState, ReplayItem, ReplayOptions
-from worker.domain.replay_jobs import ReplayPlan, ReplayProgress
+from worker.domain.replay_jobs import ReplayProgress
+from worker.domain.replay_plan import ReplayPlan
 
 
 def plan_document(plan: ReplayPlan, options: ReplayOptions) -> dict[str, Any]:

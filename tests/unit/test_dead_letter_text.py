@@ -28,7 +28,8 @@ from worker.domain.letter_version import LetterVersion
 from worker.domain.letter_view import LetterView
 from worker.domain.replay import Origin
 from worker.domain.replay_job import ItemState, JobState, ReplayItem, ReplayJob, ReplayOptions, ReplayTally
-from worker.domain.replay_jobs import ReplayPlan, ReplayProgress
+from worker.domain.replay_jobs import ReplayProgress
+from worker.domain.replay_plan import ReplayPlan
 from worker.domain.selection import DeadLetterGroup, Selection
 from worker.domain.shipment import HistoryEvent
 from worker.letter_documents import whole_document

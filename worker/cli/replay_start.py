@@ -17,7 +17,7 @@ from worker.cli.replay_store import Desk, open_desk, quiet_settings
 from worker.cli.replay_watch import warn_without_runner, watch
 from worker.cli.why import checked_why, why_option
 from worker.domain.replay_job import ReplayJob, ReplayOptions
-from worker.domain.replay_jobs import ReplayPlan
+from worker.domain.replay_plan import ReplayPlan
 from worker.domain.selection import Selection
 from worker.replay_documents import plan_document, progress_document
 from worker.settings import Settings

@@ -13,7 +13,8 @@ from worker.cli.dead_letter_views import error_text, is_wide, one_line_table, op
 from worker.cli.output import plain
 from worker.cli.replay_picture import ITEM_WORDS, STATE_STYLES
 from worker.domain.replay_job import ItemState, JobState, ReplayItem, ReplayJob, ReplayOptions, ReplayTally
-from worker.domain.replay_jobs import ReplayPlan, ReplayProgress
+from worker.domain.replay_jobs import ReplayProgress
+from worker.domain.replay_plan import ReplayPlan
 from worker.domain.selection import DeadLetterGroup
 from worker.domain.selection_words import in_words
 from worker.overview_words import span

@@ -1,7 +1,7 @@
 """What an operator does with replay jobs: plan, start, watch, pause, resume, cancel. A worker performs them."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -9,10 +9,10 @@ from worker.domain.audit import Audit
 from worker.domain.audit_entry import AuditAction
 from worker.domain.core import utc_now
 from worker.domain.errors import JobConflictError, NotFoundError
-from worker.domain.outcome import DeadLetterReason
 from worker.domain.ports import IDeadLetterSearch
 from worker.domain.replay_job import CANCELLABLE, RESUMABLE, RUNNING, JobState, ReplayJob, ReplayOptions, ReplayTally
 from worker.domain.replay_pace import expected_end, rate_at
+from worker.domain.replay_plan import ReplayPlan
 from worker.domain.replay_ports import IReplayItems, IReplayJobs
 from worker.domain.selection import DeadLetterGroup, DeadLetterState, Selection
 from worker.domain.selection_words import in_words
@@ -22,44 +22,6 @@ _A_MOMENT = timedelta(milliseconds=1)  # times are stored in milliseconds
 
 MAX_RATE = 1000.0
 """Letters a second, at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class ReplayPlan:
-    """A dry run: what a job with this selection would do now."""
-
-    groups: Sequence[DeadLetterGroup]
-    """What would go out, by fingerprint, largest group first."""
-    left_alone: Mapping[DeadLetterState, int]
-    """How many of the selection are not open, by state: only open ones are replayed."""
-    not_matching: int = 0
-    """Letters that were named by id but do not match the other fields of the selection."""
-
-    @property
-    def total(self) -> int:
-        """How many letters would go out."""
-        return sum(group.count for group in self.groups)
-
-    @property
-    def by_reason(self) -> dict[str, int]:
-        """How many would go out for each reason, most first."""
-        counts: dict[str, int] = {}
-        for group in self.groups:
-            counts[group.reason] = counts.get(group.reason, 0) + group.count
-        return dict(sorted(counts.items(), key=lambda entry: -entry[1]))
-
-    @property
-    def hopeless(self) -> int:
-        """How many are malformed: as they are, they fail again unless what reads them has changed."""
-        return self.by_reason.get(DeadLetterReason.MALFORMED, 0)
-
-    @property
-    def why_nothing(self) -> str:
-        """Why it would have nothing to do, when nothing would go out."""
-        others = ", ".join(f"{count:,} {state}" for state, count in self.left_alone.items())
-        if others:
-            return f"none of these dead letters is open ({others}): only open ones are replayed"
-        return "no dead letter matches"
 
 
 @dataclass(frozen=True, slots=True)

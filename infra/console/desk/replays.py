@@ -8,7 +8,8 @@ from infra.console.desk.expected import refuse_unless
 from infra.console.desk.part import Part, needs
 from infra.console.errors import NothingToDoError
 from worker.domain.replay_job import TROUBLED, ReplayItem, ReplayJob, ReplayOptions
-from worker.domain.replay_jobs import ReplayPlan, ReplayProgress
+from worker.domain.replay_jobs import ReplayProgress
+from worker.domain.replay_plan import ReplayPlan
 from worker.domain.selection import Selection
 
 

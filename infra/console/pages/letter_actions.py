@@ -13,7 +13,8 @@ from infra.console.pages.text import counted
 from infra.console.pages.words import words
 from worker.domain.audit_entry import AuditAction
 from worker.domain.replay_job import ReplayOptions
-from worker.domain.replay_jobs import MAX_RATE, ReplayPlan
+from worker.domain.replay_jobs import MAX_RATE
+from worker.domain.replay_plan import ReplayPlan
 from worker.domain.selection import Selection
 from worker.domain.triage import TriagePlan
 
