@@ -1,11 +1,7 @@
 """The one place that wires everything: settings in, a worker ready to run out."""
 
-import os
-import socket
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from functools import cache
-from importlib.metadata import version
 
 from consumers.dead_letters import DeadLetterConsumer
 from consumers.delivered import DeliveredConsumer
@@ -43,6 +39,7 @@ from worker.domain.delivery_core import DeliveryCore
 from worker.domain.filing import DeadLetterFiling
 from worker.domain.log import StructuredLogger
 from worker.domain.outcome import Outcome
+from worker.identity import program_version, worker_name
 from worker.intake import Intake
 from worker.overview import overview_on
 from worker.parts import CONSUMERS, DEAD_LETTERS, DELIVERED, ORDERS, REPLAYS
@@ -155,14 +152,12 @@ class Worker:
             worker_name=self.name,
         )
         consumer = OrderConsumer(core=core, policy=policy, max_body_bytes=self.settings.max_body_bytes)
-
-        suspects = Suspects()
+        in_turn = Suspects().in_turn(consumer.handle)
 
         async def handle(delivery: Delivery) -> Outcome:
             self.backlog.taken(delivery)
             try:
-                async with suspects.turn(delivery):
-                    return await consumer.handle(delivery)
+                return await in_turn(delivery)
             finally:
                 self.backlog.done(delivery)
 
@@ -178,12 +173,7 @@ class Worker:
             repository=self._shipments, dead_letters=self._dead_letters, policy=policy, worker_name=self.name
         )
         consumer = DeliveredConsumer(core=core, policy=policy, max_body_bytes=self.settings.max_body_bytes)
-        suspects = Suspects()
-
-        async def handle(delivery: Delivery) -> Outcome:
-            async with suspects.turn(delivery):
-                return await consumer.handle(delivery)
-
+        handle = Suspects().in_turn(consumer.handle)
         return self._subscribe(DELIVERED_QUEUE, handle, self._settlement(DELIVERED_QUEUE, SHIPMENTS_RETRY_EXCHANGE))
 
     def _settlement(self, queue: str, retry_exchange: str) -> Settlement:
@@ -249,14 +239,3 @@ class Worker:
         else:
             _log.info(f"circuit.{state}")
         self.intake.circuit_changed()
-
-
-@cache  # it is parsed out of a file, and a worker tells it every second
-def program_version() -> str:
-    """Return this program's version."""
-    return version("logistics")
-
-
-def worker_name() -> str:
-    """Return a name for this process that no other worker has."""
-    return f"{socket.gethostname()}-{os.getpid()}"

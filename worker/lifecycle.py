@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from infra.telemetry.health import HealthServer
 from worker.background import Background, end
-from worker.bootstrap import Worker, program_version
+from worker.bootstrap import Worker
 from worker.domain.errors import BrokerUnavailableError, StoreUnavailableError
 from worker.domain.log import StructuredLogger
 from worker.garbage import keep_collecting
+from worker.identity import program_version
 from worker.reporting import keep_looking_at_backlog, keep_reporting
 from worker.signals import stop_on_signals
 from worker.spans import SPANS_TIMEOUT

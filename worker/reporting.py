@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from infra.rabbitmq.topology import WORK_QUEUE
-from worker.bootstrap import Worker, program_version
+from worker.bootstrap import Worker
 from worker.domain.errors import BrokerUnavailableError, StoreUnavailableError
 from worker.domain.log import StructuredLogger
 from worker.domain.periods import Periods
+from worker.identity import program_version
 
 _REPORT_EVERY = 1.0
 """Seconds, where there is something new to tell; where there is not, every other time, as a sign of life."""

@@ -10,10 +10,11 @@ broker's consumer time-out. What is no suspect does not wait for them.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from worker.domain.delivery import Delivery
+from worker.domain.outcome import Outcome
 
 SUSPECT_FROM = 3
 """Times a delivery came back; most connections that are lost, and workers that are stopped, do not make that many."""
@@ -32,6 +33,15 @@ class Suspects:
         self._handled: set[asyncio.Future[None]] = set()
         self._drawing: asyncio.Task[None] | None = None
         self._free = asyncio.Event()
+
+    def in_turn(self, handle: Callable[[Delivery], Awaitable[Outcome]]) -> Callable[[Delivery], Awaitable[Outcome]]:
+        """Return `handle`, called for each delivery once that has its turn."""
+
+        async def handle_in_turn(delivery: Delivery) -> Outcome:
+            async with self.turn(delivery):
+                return await handle(delivery)
+
+        return handle_in_turn
 
     def turn(self, delivery: Delivery) -> AbstractAsyncContextManager[None]:
         """Hold the delivery until it may be handled."""

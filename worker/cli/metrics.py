@@ -8,9 +8,9 @@ import click
 
 from infra.telemetry.logs import setup_logging
 from infra.telemetry.overview_metrics import render_overview, samples_of
-from worker.bootstrap import program_version
 from worker.cli.output import target
 from worker.documents import json_text
+from worker.identity import program_version
 from worker.overview import open_overview
 from worker.settings import Settings, load_settings
 

@@ -6,8 +6,8 @@ import click
 
 from infra.rabbitmq.topology import Topology
 from worker.asyncapi import asyncapi_document
-from worker.bootstrap import program_version
 from worker.cli.console_packages import imported
+from worker.identity import program_version
 from worker.order_schema import order_schema
 from worker.settings import load_settings
 
