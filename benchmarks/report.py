@@ -36,4 +36,5 @@ def _goal(figure: Figure) -> str:
     if measure.goal is None:
         return ""
     sign = "≥" if measure.more_is_better else "≤"
-    return f"{sign} {measure.goal:g} {'reached' if measure.reaches_goal(figure.ratio) else 'missed'}"
+    verdict = "reached" if measure.reaches_goal(figure.ratio) else "missed"
+    return f"{sign} {measure.goal:g} {verdict}\n[dim]{figure.rounds_reached} of {len(figure.ratios)} rounds[/]"

@@ -63,6 +63,11 @@ class Figure:
         """The median of the rounds' ratios."""
         return median(self.ratios)
 
+    @property
+    def rounds_reached(self) -> int:
+        """In how many rounds the ratio was what it should be: about half of them, and the goal is on the line."""
+        return sum(map(self.measure.reaches_goal, self.ratios))
+
     def document(self) -> dict[str, Any]:
         """Return it for JSON."""
         return {
@@ -73,6 +78,7 @@ class Figure:
             "ratio": round(self.ratio, 4),
             "goal": self.measure.goal,
             "reached": None if self.measure.goal is None else self.measure.reaches_goal(self.ratio),
+            "rounds_reached": None if self.measure.goal is None else self.rounds_reached,
         }
 
 

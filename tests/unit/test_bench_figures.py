@@ -2,8 +2,11 @@
 
 import re
 from dataclasses import replace
+from io import StringIO
+from typing import cast
 
 import pytest
+from rich.console import Console
 
 from benchmarks.comparison import Round, Run
 from benchmarks.drain import Drain
@@ -11,6 +14,7 @@ from benchmarks.ledger import Books
 from benchmarks.low_load import percentile
 from benchmarks.plot import svg
 from benchmarks.programs import BARE, PLAIN, WORKER
+from benchmarks.report import print_figures
 from benchmarks.summary import Figure, summarize
 
 SOUND = Books(dispatches=9, dispatched_orders=9, double_dispatches=0, shipped=9, stored=9, waiting=0, dead=0)
@@ -47,6 +51,21 @@ def test_a_goal_for_a_rate_is_a_least_and_one_for_a_cost_a_most() -> None:
     assert figures["CPU, program"].document()["reached"] is False  # 0.5 of the plain job's
     assert figures["to SHIPPED, p99"].document()["reached"] is True
     assert figures["peak memory"].document()["reached"] is None
+
+
+def test_the_rounds_in_which_a_goal_was_reached_are_counted_and_told() -> None:
+    rounds = [one_round(plain=4, worker=1), one_round(plain=8, worker=4), one_round(plain=10, worker=2)]
+    figures = figures_of(*rounds)
+    assert figures["orders"].document()["rounds_reached"] == 2  # 4, 2 and 5 times the plain job's
+    assert figures["peak memory"].document()["rounds_reached"] is None
+    page = Console(file=StringIO(), width=80)
+    print_figures(page, [figures["orders"], figures["CPU, program"]])
+    words = cast("StringIO", page.file).getvalue()
+    assert "consume" in words  # no column is cut short on a terminal of 80
+    assert "≥ 3 reached" in words
+    assert "2 of 3 rounds" in words
+    assert "≤ 0.4 missed" in words
+    assert "0 of 3 rounds" in words
 
 
 def test_what_ships_nothing_has_no_time_to_shipped() -> None:
