@@ -34,7 +34,7 @@ test: install install-test-tools ## Run every check and every tier of tests, on 
 test-chaos: install
 	$(PYTHON) -m pytest $(CHAOS_TEST)
 
-unit: install ## Run the unit tests alone: no servers, a few seconds
+unit: install ## Run the unit tests alone: no servers, less than a minute
 	$(PYTHON) -m pytest tests/unit
 
 chaos: install install-servers ## Orders flow, faults strike, every order is looked for: make chaos CHAOS='--orders 100000 --faults 200'

@@ -146,7 +146,8 @@ async def _check_supplier(settings: Settings) -> list[Finding]:
     status = await probe_supplier(
         settings.required("supplier_url"), timeout=_SUPPLIER_TIMEOUT, tls=settings.supplier_tls
     )
-    return [Finding("supplier", Verdict.OK, f"reachable (a GET is answered HTTP {status}; no dispatch was tried)")]
+    text = f"reachable: a GET is answered HTTP {status}. No dispatch was tried: 'logistics status' tells how those fare"
+    return [Finding("supplier", Verdict.OK, text)]
 
 
 def _judge_broker(identity: BrokerIdentity) -> Finding:

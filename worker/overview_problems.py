@@ -23,7 +23,7 @@ def problems(overview: Overview) -> list[Problem]:
         *overview.unreachable.values(),
         _missing_queues(overview),
         *held_back(overview.control or NO_WISHES, order_takers(live)),
-        *(_no_consumer(queue, live) for queue in overview.queues),
+        *(_no_consumer(queue, live, are_known=overview.workers is not None) for queue in overview.queues),
         _open_circuits(live),
         _disconnected(live),
         _lost(lost),
@@ -48,13 +48,16 @@ def _missing_queues(overview: Overview) -> Problem | None:
     return Problem(ProblemKind.MISSING_QUEUES, (f"{which} {verb} not exist: {how}",))
 
 
-def _no_consumer(queue: QueueView, live: Sequence[WorkerView]) -> Problem | None:
+def _no_consumer(queue: QueueView, live: Sequence[WorkerView], *, are_known: bool) -> Problem | None:
     if queue.consumers != 0:
         return None
     workers = [worker for worker in live if queue.name in worker.in_flight]
     if not workers:
         waiting = f": {counted(queue.ready, 'message')} waiting" if queue.ready else ""
         said = f"no consumer on {queue.name}{waiting}"
+        if not are_known:  # to start one would be no help: those there are have paused because of that, too
+            said = f"{said} (which workers there are is not known, and they pause while MongoDB does not answer)"
+            return Problem(ProblemKind.NO_CONSUMER, (said,), about=queue.name)
         return Problem(ProblemKind.NO_CONSUMER, (said,), about=queue.name, advice="'logistics worker' is one")
     if queue.name == WORK_QUEUE and all(worker.paused or worker.circuit != "closed" for worker in workers):
         return None  # on purpose, and the line about the pause or the circuit says so

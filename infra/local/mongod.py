@@ -110,7 +110,9 @@ def _find_mongod(wheel: str) -> str:
     try:
         program = str(distribution(wheel).locate_file("fiftyone/db/bin/mongod"))
     except PackageNotFoundError as error:
-        raise LocalServerError(f"mongod is not installed (no Python package {wheel}): make install") from error
+        raise LocalServerError(
+            f"mongod is not installed (no Python package {wheel}): make install, or pip install 'logistics[local]'"
+        ) from error
     if not os.access(program, os.X_OK):
         raise LocalServerError(f"mongod is not where its package should have it ({program}): make install")
     return program

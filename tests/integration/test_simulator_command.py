@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from infra.supplier.simulator_behaviour import Rule
 from tests.support.command import TIMEOUT, command_environment, run
 from tests.support.system import PROJECT, eventually
 
@@ -140,6 +141,13 @@ async def test_a_file_that_is_no_behaviour_is_wrong_use(tmp_path: Path, text: st
     ran = await run({}, "supplier-simulator", "--behaviour", str(file))
     assert (ran.code, ran.out) == (2, "")
     assert complaint in ran.err
+
+
+async def test_the_help_names_what_a_rule_can_say_and_where_to_change_it() -> None:
+    told = (await run({}, "supplier-simulator", "--help")).out
+    assert all(name in told for name in Rule.model_fields)
+    assert "PATCH /simulator/behaviour" in told
+    assert "/simulator/stats" in told
 
 
 async def test_a_port_in_use_is_a_failure_in_one_line() -> None:

@@ -191,6 +191,33 @@ def test_nothing_in_a_letter_moves_the_cursor_or_is_read_as_markup() -> None:
     assert "[red]x[/red][/]" in shown[2]
 
 
+def stopped_job(tally: ReplayTally, state: JobState = JobState.STOPPED) -> ReplayProgress:
+    job = ReplayJob("0badc0de", state, Selection(), ReplayOptions(), "me", "to see", NOW, NOW, total=2)
+    return ReplayProgress(job, tally, rate=0.0, all_sent_at=None, arrived=0)
+
+
+def test_a_job_that_stopped_with_letters_left_says_how_to_go_on() -> None:
+    tally = ReplayTally({ItemState.FAILED_AGAIN: 1, ItemState.WAITING: 1})
+    words = " ".join(rendered(lambda out: print_progress(out, stopped_job(tally))).split())
+    assert "When the cause is gone: logistics replay resume 0badc0de" in words
+    assert "Nothing of it is left to send" not in words
+
+
+def test_a_job_that_stopped_with_nothing_left_sends_nobody_to_resume_it() -> None:
+    tally = ReplayTally({ItemState.FAILED_AGAIN: 2})
+    words = " ".join(rendered(lambda out: print_progress(out, stopped_job(tally))).split())
+    assert "replay resume" not in words
+    assert "goes into a new job: logistics replay start ID --why …" in words
+    assert "To end this one: logistics replay cancel 0badc0de" in words
+
+
+def test_a_job_that_was_resumed_with_nothing_left_says_so() -> None:
+    resumed = stopped_job(ReplayTally({ItemState.FAILED_AGAIN: 2}), JobState.CANARY)
+    words = " ".join(rendered(lambda out: print_progress(out, resumed)).split())
+    assert "Nothing of it is left to send" in words
+    assert "This one ends by itself" in words
+
+
 def test_json_is_ascii_without_control_characters_and_reads_back() -> None:
     letter = hostile_letter()
     text = json_text(whole_document(letter))

@@ -60,6 +60,8 @@ def test_no_text_does_more_than_be_refused(text: str) -> None:
         (3600.0, "1h"),
         (0.0, "0s"),
         (1.25, "1250ms"),
+        (86400.0, "24h"),
+        (14 * 86400.0, "14d"),
     ],
 )
 def test_the_shortest_exact_way_is_chosen(seconds: float, text: str) -> None:

@@ -149,6 +149,15 @@ def test_a_queue_without_a_consumer_is_told_with_what_waits_in_it() -> None:
     ]
 
 
+def test_while_the_store_is_away_no_worker_is_asked_for_since_those_there_are_pause_for_it() -> None:
+    told = told_in(overview(the_looks(work=QueueLook(3, 0)), "MongoDB does not answer"))
+    assert told[0] == "MongoDB does not answer"
+    assert told[1:] == [
+        "no consumer on orders.work: 3 messages waiting (which workers there are is not known, and they pause while "
+        "MongoDB does not answer)"
+    ]
+
+
 def test_no_consumer_while_the_circuit_is_open_is_how_it_should_be() -> None:
     opened = a_report(circuit="open", circuit_retry_after=9.0, last_failure="HTTP 503: x", intake_limit=0)
     told = told_in(overview(the_looks(work=QueueLook(9, 0)), the_store(opened)))

@@ -12,7 +12,7 @@ from worker.cli.dead_letter_text import ago, at
 from worker.cli.dead_letter_views import error_text, is_wide, one_line_table, open_table
 from worker.cli.output import plain
 from worker.cli.replay_picture import ITEM_WORDS, STATE_STYLES
-from worker.domain.replay_job import ItemState, JobState, ReplayItem, ReplayJob, ReplayOptions, ReplayTally
+from worker.domain.replay_job import RESUMABLE, ItemState, JobState, ReplayItem, ReplayJob, ReplayOptions, ReplayTally
 from worker.domain.replay_jobs import ReplayProgress
 from worker.domain.replay_plan import ReplayPlan
 from worker.domain.selection import DeadLetterGroup
@@ -20,6 +20,7 @@ from worker.domain.selection_words import in_words
 from worker.overview_words import span
 
 _MAX_ROWS = 20
+_START = "logistics replay start ID --why …"
 
 
 def print_plan(out: Console, plan: ReplayPlan, options: ReplayOptions) -> None:
@@ -172,17 +173,30 @@ def _print_hints(out: Console, progress: ReplayProgress) -> None:
         out.print(
             Text(f"{progress.arrived:,} more that match arrived since it began: they are not part of it.", "yellow")
         )
-    if job.state is JobState.STOPPED:
-        out.print(Text(f"When the cause is gone: logistics replay resume {job.id}; to give up: … cancel {job.id}"))
-    if job.state is JobState.PAUSED:
-        out.print(Text(f"To go on: logistics replay resume {job.id}; to end it: … cancel {job.id}"))
+    if not job.is_over:
+        for line in _way_on(job, tally):
+            out.print(line)
     if tally.of(ItemState.FAILED_AGAIN, ItemState.NOT_SENT):
         out.print(Text(f"Which ones: logistics replay show {job.id} --letters"))
         if job.is_over:
-            out.print(Text("They are open again, and go into a new job: logistics replay start ID --why …"))
+            out.print(Text(f"They are open again, and go into a new job: {_START}"))
     if tally.overdue:
         out.print(
             Text(
                 "Overdue: look at one with 'logistics dead-letters show'; 'restore ID' opens it again when it is lost."
             )
         )
+
+
+def _way_on(job: ReplayJob, tally: ReplayTally) -> list[Text]:
+    """Return what can be done about a job that is not over, nothing when it needs nobody."""
+    has_failed = tally.of(ItemState.FAILED_AGAIN, ItemState.NOT_SENT)
+    if has_failed and job.total is not None and not tally.of(ItemState.WAITING):
+        is_still = job.state in RESUMABLE
+        end = f"To end this one: logistics replay cancel {job.id}" if is_still else "This one ends by itself"
+        return [Text(f"Nothing of it is left to send: what failed goes into a new job: {_START}"), Text(end)]
+    if job.state is JobState.STOPPED:
+        return [Text(f"When the cause is gone: logistics replay resume {job.id}; to give up: … cancel {job.id}")]
+    if job.state is JobState.PAUSED:
+        return [Text(f"To go on: logistics replay resume {job.id}; to end it: … cancel {job.id}")]
+    return []

@@ -59,7 +59,15 @@ def supplier_simulator(*, host: str, port: int, file: Path | None, **given: obje
 
     It keeps the contract of the real one (POST /dispatches, Idempotency-Key) and misbehaves as told: slow, failing,
     refusing, silent, throttling. Without options it accepts everything at once. The rates share one throw of the dice
-    for each request, so together they are at most 1. Everything can be changed while it runs.
+    for each request, so together they are at most 1.
+
+    Everything can be changed while it runs. PATCH /simulator/behaviour takes the options below as JSON, with _ in place
+    of -, durations in seconds, "retry_after": null for none; what is not named stays. "rules" are replaced as a whole.
+    Each names what to "match" (a glob on the order id) and what is different for that: enabled, latency, and one of
+    refuse, refuse_softly and status, or fail_first. PUT sets everything anew, GET shows it.
+
+    What it was asked: GET /simulator/stats, /simulator/requests?limit=5, /simulator/dispatches/ORDER_ID. POST
+    /simulator/reset forgets that.
 
     Exit codes: 0 ended by a signal, 1 it cannot listen there, 2 wrong use.
 

@@ -59,7 +59,9 @@ def _holding(command: Command) -> Command:
         click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output."),
         click.option("--quiet", "-q", is_flag=True, help="Say nothing but what is wrong."),
         click.option("--by", metavar="NAME", type=Utf8Text(), help="Who does it, for everybody and the audit log."),
-        click.option("--why", metavar="TEXT", type=Utf8Text(), default="", help="Why, for everybody to see."),
+        click.option(
+            "--why", metavar="TEXT", type=Utf8Text(), default="", help="For everybody to see; needed to hold back."
+        ),
         click.option("--all", "everything", is_flag=True, help="All workers, those that start later included."),
         click.argument("names", nargs=-1, metavar="[NAME]...", type=Utf8Text()),
     ):

@@ -27,6 +27,8 @@ def format_duration(seconds: float) -> str:
     if milliseconds % 1000:
         return f"{milliseconds}ms"
     whole = milliseconds // 1000
+    if whole > _UNITS["d"] and whole % _UNITS["d"] == 0:  # one day is 24h to most
+        return f"{whole // 86400}d"
     for unit, size in (("h", 3600), ("m", 60)):
         if whole and whole % size == 0:
             return f"{whole // size}{unit}"

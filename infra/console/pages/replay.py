@@ -113,7 +113,8 @@ class _Job:
 
 _MEANS = {
     "Pause": "Nothing more goes out until it is resumed; what is out comes to its end.",
-    "Resume": "It begins slowly again; one that stopped by itself sends a few first, alone.",
+    "Resume": "It begins slowly again; one that stopped by itself sends a few first, alone. "
+    "What failed is no part of it any more: that goes into a new job.",
     "Cancel": "What has gone out stays out, the rest stays open. This cannot be taken back: a new replay can be begun.",
 }
 _STANDS = {
