@@ -41,7 +41,7 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
 port = os.environ['LOGISTICS_HEALTH_ADDR'].rpartition(':')[2]; \
 opener = web.OpenerDirector(); \
 opener.add_handler(web.HTTPHandler()); \
-answer = opener.open('http://127.0.0.1:' + port + '/livez', timeout=3); \
+answer = opener.open('http://127.0.0.1:' + port + '/livez', timeout=4); \
 print(answer.read().decode()); \
 sys.exit(answer.status != 200)"]
 ENTRYPOINT ["logistics"]

@@ -1,6 +1,7 @@
 """One worker process, as the supervisor that started it sees it."""
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -35,9 +36,10 @@ class ChildProcess:
     ) -> "ChildProcess":
         """Start `logistics worker` with these arguments, its health where `pages` asks. Raises OSError.
 
-        It gets a session of its own: Ctrl-C in a terminal reaches the supervisor alone, which hands it on.
+        It gets a session of its own: Ctrl-C in a terminal reaches the supervisor alone, which hands it on. It runs in
+        this process' folder, a removed one, too, and imports no module from there.
         """
-        command = leashed([sys.executable, "-m", "worker", "worker", *arguments], folder=Path.cwd())
+        command = leashed([sys.executable, "-P", "-m", "worker", "worker", *arguments], folder=Path(os.curdir))
         process = await asyncio.create_subprocess_exec(
             *command,
             env={**environment, "LOGISTICS_HEALTH_ADDR": pages.address},

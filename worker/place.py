@@ -82,6 +82,7 @@ class Place:
             child = await ChildProcess.start(self.number, self._arguments, self._environment, self._pages)
         except OSError as error:
             _log.error("process.not_started", number=self.number, error=str(error))
+            self._child = None
             return os.EX_OSERR
         self._child = child
         await first_of(child.ended(), stop.wait(), child.watch(begun))
@@ -92,7 +93,7 @@ class Place:
         """Wait before the next start, or for `stop`."""
         lived = 0.0 if self._child is None else self._child.lived
         pause = self._back_off.after(lived)
-        self._last_end = in_words(code)
+        self._last_end = "it could not be started" if self._child is None else in_words(code)
         _log.warning(
             "process.ended",
             number=self.number,

@@ -1,15 +1,19 @@
 """A place of a supervisor and the process in it: ends, and a loop that hangs."""
 
 import asyncio
+import errno
 import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
 
 from infra.telemetry.process_pages import ProcessPages
 from tests.support.command import command_environment
 from tests.support.system import eventually
-from worker.back_off import BackOff
+from worker.back_off import LIVED_WELL, BackOff
 from worker.child_process import ChildProcess, in_words
 from worker.place import TOO_MANY_ENDS, Place
 
@@ -57,6 +61,51 @@ async def test_a_stop_ends_the_pause_before_the_next_start() -> None:
         await eventually(lambda: _has_ended(place))
         stop.set()
         assert await asyncio.wait_for(keeping, 1) == 0
+
+
+async def test_one_that_cannot_be_started_again_after_a_long_life_is_not_live_after_some_tries(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    process = await asyncio.create_subprocess_exec("/bin/true")
+    old = ChildProcess(7, process, ProcessPages("127.0.0.1:1"))
+    old._started -= 2 * LIVED_WELL
+    starts = iter([old])
+
+    async def start(*_: object) -> ChildProcess:
+        child = next(starts, None)
+        if child is None:
+            raise OSError(errno.EAGAIN, "no more processes")
+        return child
+
+    monkeypatch.setattr("worker.place.ChildProcess.start", start)
+    place, begun = place_without_addresses(), asyncio.Event()
+    begun.set()
+    async with kept(place, begun=begun, stop=asyncio.Event()):
+        await eventually(place.why_not_live)
+        said = await place.why_not_live()
+        assert said is not None
+        assert said.endswith("times in a row, the last time it could not be started")
+
+
+async def test_no_module_of_the_folder_it_is_started_in_is_taken_for_the_programs_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("worker", "click", "infra"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('taken from the folder')\n")
+    monkeypatch.chdir(tmp_path)
+    child = await ChildProcess.start(7, ["--help"], command_environment({}), ProcessPages("127.0.0.1:1"))
+    assert await asyncio.wait_for(child.ended(), 20) == 0
+
+
+async def test_a_process_can_be_started_although_the_folder_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "release"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    child = await ChildProcess.start(7, ["--help"], command_environment({}), ProcessPages("127.0.0.1:1"))
+    assert await asyncio.wait_for(child.ended(), 20) == 0
 
 
 async def test_a_process_that_does_not_answer_any_more_is_killed() -> None:
