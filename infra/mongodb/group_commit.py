@@ -79,12 +79,11 @@ class GroupCommit:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[verb].append((statement, done))
         if self._flight is None:
-            self._flight = asyncio.create_task(self._fly())
+            self._flight = asyncio.create_task(self._fly())  # whoever is about to ask, too, comes along
         await done
 
     async def _fly(self) -> None:
         try:
-            await asyncio.sleep(0)  # whoever is about to ask comes along
             while any(self._waiting.values()):
                 for verb, waiting in self._waiting.items():
                     batch, waiting[:] = waiting[:_MAX_BATCH], waiting[_MAX_BATCH:]
