@@ -1,7 +1,7 @@
 """Looking at everything at once: queues, workers, shipments, dead letters. For `logistics status` and the console."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -78,22 +78,31 @@ class OverviewService:
 
     async def look_at_store(self) -> StoreLook | str:
         """Look at what the store holds, for 5 s at most; return why not when that cannot be."""
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                return StoreLook(
-                    *await asyncio.gather(
-                        self._reports.all(),
-                        self._by_status.answer(),
-                        self._by_reason.answer(),
-                        self._by_state.answer(),
-                        self._look_at_replay(),
-                        self._controls.read(),
-                    )
-                )
-        except StoreUnavailableError as error:
-            return str(error)
-        except TimeoutError:
-            return f"MongoDB did not answer within {_PATIENCE:g} s"
+        return await _seen(self._everything())
+
+    async def look_at_work(self) -> StoreLook | str:
+        """Look at what a sample is made of, and at no more: workers' reports, then the open dead letters.
+
+        A worker asks that every 10 s, beside its orders. To count shipments as well made those wait that were on their
+        way: with 8,000 of them the slowest hundredth by half a millisecond (measured), and it would grow with them.
+        """
+        return await _seen(self._work())
+
+    async def _everything(self) -> StoreLook:
+        return StoreLook(
+            *await asyncio.gather(
+                self._reports.all(),
+                self._by_status.answer(),
+                self._by_reason.answer(),
+                self._by_state.answer(),
+                self._look_at_replay(),
+                self._controls.read(),
+            )
+        )
+
+    async def _work(self) -> StoreLook:
+        reports = await self._reports.all()
+        return StoreLook(reports, shipments={}, open_by_reason=await self._by_reason.answer(), by_state={})
 
     def stop(self) -> None:
         """Ask no further."""
@@ -119,6 +128,16 @@ class OverviewService:
                     state_since=job.state_since,
                 )
         return None
+
+
+async def _seen(looking: Awaitable[StoreLook]) -> StoreLook | str:
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            return await looking
+    except StoreUnavailableError as error:
+        return str(error)
+    except TimeoutError:
+        return f"MongoDB did not answer within {_PATIENCE:g} s"
 
 
 @asynccontextmanager

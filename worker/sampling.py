@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from infra.rabbitmq.topology import DEAD_LETTER_QUEUE, DELIVERED_QUEUE, WORK_QUEUE
 from worker.domain.core import utc_now
@@ -13,7 +13,7 @@ from worker.domain.errors import StoreUnavailableError
 from worker.domain.log import StructuredLogger
 from worker.domain.periods import Period
 from worker.domain.samples import COUNTED, PERIOD, ISamples, Sample, end_of_period
-from worker.overview_picture import ILooks, Overview, assemble
+from worker.overview_picture import Looks, Overview, StoreLook, assemble
 from worker.overview_words import order_takers
 
 _HEARD_AFTER = 3.0
@@ -22,13 +22,30 @@ _HEARD_AFTER = 3.0
 _log = StructuredLogger("logistics.sampling")
 
 
+class ILooksAtWork(Protocol):
+    """Whoever looks at what a sample is made of. What cannot be seen is no error: the reason is returned instead."""
+
+    @property
+    def delays(self) -> Sequence[str]:
+        """The labels of the delay queues."""
+        ...
+
+    async def look_at_broker(self) -> Looks | str:
+        """Look at every queue."""
+        ...
+
+    async def look_at_work(self) -> StoreLook | str:
+        """Look at workers' reports and open dead letters; the rest of the answer is empty."""
+        ...
+
+
 class Sampler:
     """Makes samples. Any number may run at once: for each period the first to claim it does the work."""
 
     def __init__(
         self,
         samples: ISamples,
-        looks: ILooks,
+        looks: ILooksAtWork,
         *,
         retention: timedelta,
         clock: Callable[[], datetime] = utc_now,
@@ -61,7 +78,7 @@ class Sampler:
             return False
         looks = await self._looks.look_at_broker()
         await self._sleep(_HEARD_AFTER)
-        seen = await self._looks.look_at_store()
+        seen = await self._looks.look_at_work()
         if isinstance(seen, str):
             raise StoreUnavailableError(seen)
         before = await self._samples.get(at - PERIOD)

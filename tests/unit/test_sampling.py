@@ -56,7 +56,7 @@ class Room:
         self.looked.append("broker")
         return self.broker
 
-    async def look_at_store(self) -> StoreLook | str:
+    async def look_at_work(self) -> StoreLook | str:
         self.looked.append("store")
         return self.store or the_store(*self.reports, open_by_reason={"malformed": 2, "expired": 3})
 
