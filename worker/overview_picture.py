@@ -79,8 +79,8 @@ class StoreLook:
     wishes: Wishes = NO_WISHES
 
 
-class ILooks(Protocol):
-    """Whoever looks at broker and store. What cannot be seen is no error: the reason is returned in its place."""
+class ILooksAtBroker(Protocol):
+    """Whoever looks at the broker. What cannot be seen is no error: the reason is returned in its place."""
 
     @property
     def delays(self) -> Sequence[str]:
@@ -90,6 +90,10 @@ class ILooks(Protocol):
     async def look_at_broker(self) -> Looks | str:
         """Look at every queue."""
         ...
+
+
+class ILooks(ILooksAtBroker, Protocol):
+    """Whoever looks at the store, too."""
 
     async def look_at_store(self) -> StoreLook | str:
         """Look at what the store holds."""

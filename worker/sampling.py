@@ -13,7 +13,7 @@ from worker.domain.errors import StoreUnavailableError
 from worker.domain.log import StructuredLogger
 from worker.domain.periods import Period
 from worker.domain.samples import COUNTED, PERIOD, ISamples, Sample, end_of_period
-from worker.overview_picture import Looks, Overview, StoreLook, assemble
+from worker.overview_picture import ILooksAtBroker, Overview, StoreLook, assemble
 from worker.overview_words import order_takers
 
 _HEARD_AFTER = 3.0
@@ -22,17 +22,8 @@ _HEARD_AFTER = 3.0
 _log = StructuredLogger("logistics.sampling")
 
 
-class ILooksAtWork(Protocol):
-    """Whoever looks at what a sample is made of. What cannot be seen is no error: the reason is returned instead."""
-
-    @property
-    def delays(self) -> Sequence[str]:
-        """The labels of the delay queues."""
-        ...
-
-    async def look_at_broker(self) -> Looks | str:
-        """Look at every queue."""
-        ...
+class ILooksAtWork(ILooksAtBroker, Protocol):
+    """Whoever looks at what a sample is made of."""
 
     async def look_at_work(self) -> StoreLook | str:
         """Look at workers' reports and open dead letters; the rest of the answer is empty."""
