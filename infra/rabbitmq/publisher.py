@@ -7,13 +7,14 @@ import uuid
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from aio_pika import DeliveryMode, Message
+from aio_pika import DeliveryMode
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 from aio_pika.exceptions import ChannelClosed, DeliveryError
 from aio_pika.exceptions import PublishError as ReturnedError
 from pamqp.commands import Basic
 
 from infra.rabbitmq.connection import broker_errors, check_tls_files, close_quietly, connect, is_open
+from infra.rabbitmq.header_values import ExactMessage
 from infra.rabbitmq.headers import fitting_headers
 from worker.domain.errors import BrokerUnavailableError, MessageTooLargeError, PublishError, UnroutableError
 
@@ -59,7 +60,7 @@ class ConfirmedPublisher:
         BrokerUnavailableError (it may have arrived all the same) or PublishError (the broker refused it, a queue is
         full).
         """
-        message = Message(
+        message = ExactMessage(
             body,
             headers=fitting_headers(headers),
             message_id=message_id or uuid.uuid4().hex,

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from pamqp import encode
-
+from infra.rabbitmq.header_values import encoded_table
 from infra.rabbitmq.reading import read_delivery
 from infra.rabbitmq.settlement import Settlement
 from infra.rabbitmq.topology import DEAD_LETTER_EXCHANGE
@@ -105,13 +104,8 @@ def check_foreign_headers(before: Mapping[str, object], after: Mapping[str, obje
 
 
 def _size(name: str, value: object) -> int | None:
-    """Return a header's size on the wire, None for one that cannot be sent."""
-    if _depth(value) > 99:
-        return None
-    try:
-        return len(encode.field_table({name: as_written(value)}))
-    except (ValueError, TypeError, OverflowError, ArithmeticError, RecursionError):
-        return None
+    """Return a header's size on the wire, None for tables too deep to be sent. All else that is read can be sent."""
+    return None if _depth(value) > 99 else len(encoded_table({name: value}))
 
 
 def _depth(value: object) -> int:
@@ -125,18 +119,6 @@ def _depth(value: object) -> int:
     ]:
         depth += 1
     return depth
-
-
-def as_written(value: Any) -> Any:
-    """Return a header value in the types that the client can write."""
-    match value:
-        case bytes():
-            return bytearray(value)
-        case list():
-            return [as_written(item) for item in value]
-        case dict():
-            return {name: as_written(item) for name, item in value.items()}
-    return value
 
 
 def as_carried(value: Any) -> Any:

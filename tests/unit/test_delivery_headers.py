@@ -7,9 +7,10 @@ import bson
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from pamqp import decode, encode
+from pamqp import decode
 
 from infra.mongodb.documents import safe_value
+from infra.rabbitmq.header_values import encoded_table
 from infra.rabbitmq.headers import fitting_headers
 from tests.support.strategies import BROKER_HEADERS, OWN_HEADERS, arbitrary_headers, header_values, order_ids
 from worker.domain.delivery import Delivery, MessageState, dead_letter_id_for, to_milliseconds
@@ -88,7 +89,7 @@ def test_what_goes_out_can_be_sent_and_stored_and_says_the_same_when_it_comes_ba
     assert not set(headers) & set(BROKER_HEADERS)
     assert {name: headers[name] for name in before.foreign} == before.foreign
     bson.encode(safe_value(headers))
-    wire = encode.field_table(dict(fitting_headers(headers)))
+    wire = encoded_table(fitting_headers(headers))
     assert len(wire) < FRAME
     _, returned = decode.field_table(wire)
     again = MessageState.read(Delivery(delivery.body, returned, routing_key="orders.work"), order_id=order_id)
@@ -105,7 +106,7 @@ def test_headers_too_large_for_a_frame_lose_a_publisher_s_and_never_ours(foreign
     state = state_of({**foreign, "x-large": "é" * size, "x-larger": "a" * size})
     headers = after(state, Retry("5s", UNKNOWN, NOW))
     sent = fitting_headers(headers)
-    assert len(encode.field_table(dict(sent))) < FRAME
+    assert len(encoded_table(sent)) < FRAME
     ours = set(OWN_HEADERS) & set(headers)
     assert {name: sent[name] for name in ours} == {name: headers[name] for name in ours}
 

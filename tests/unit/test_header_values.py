@@ -6,16 +6,25 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from pamqp import decode, encode
+from pamqp.commands import Basic
+from pamqp.header import ContentHeader
 
+from infra.rabbitmq.header_values import ExactMessage
 from infra.rabbitmq.headers import fitting_headers
 
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+def sent_and_read(headers: dict[str, object]) -> dict[str, Any]:
+    message = ExactMessage(b"", headers=fitting_headers(headers), message_id="m-1")
+    read = ContentHeader(properties=Basic.Properties())
+    read.unmarshal(ContentHeader(properties=message.properties).marshal())
+    assert read.properties.message_id == "m-1"
+    return read.properties.headers or {}
+
+
 def there_and_back(value: object) -> object:
-    _, headers = decode.field_table(encode.field_table(fitting_headers({"x": value})))
-    return headers["x"]
+    return sent_and_read({"x": value})["x"]
 
 
 @pytest.mark.parametrize("number", [0.1, 1e300, -5e-324, math.inf, 1.5])
@@ -44,8 +53,26 @@ def test_what_the_client_writes_well_is_left_to_it(value: object) -> None:
     assert there_and_back(value) == value
 
 
-def test_what_cannot_be_written_still_cannot() -> None:
-    assert fitting_headers({"a": object(), "b": 1}) == {"b": 1}
+def test_bytes_stay_bytes() -> None:
+    assert there_and_back(b"\xff\x00") == b"\xff\x00"
+
+
+def test_a_long_name_is_not_cut_short() -> None:
+    """The client cuts names after 128 bytes: two that differ further on would have become one."""
+    headers: dict[str, object] = {"n" * 254 + "1": 1, "n" * 254 + "2": 2}
+    assert sent_and_read(headers) == headers
+
+
+@pytest.mark.parametrize("left_out", [{"a": object()}, {"n" * 256: 1}, {"a": 2**64}, {"a": {1: 2}}, {"a": "\ud800"}])
+def test_what_amqp_has_no_room_for_is_left_out(left_out: dict[str, object]) -> None:
+    assert fitting_headers({**left_out, "b": 1}) == {"b": 1}
+
+
+def test_a_thousand_small_headers_leave_room_for_ours() -> None:
+    theirs: dict[str, object] = {f"x-{number}": "." * 120 for number in range(1000)}
+    sent = fitting_headers({**theirs, "trace_id": "t" * 128, "attempt": 1})
+    assert 600 < len(sent) < 1000
+    assert (sent["trace_id"], sent["attempt"]) == ("t" * 128, 1)
 
 
 @pytest.mark.parametrize(("depth", "fits"), [(100, True), (101, False), (400, False)])
