@@ -6,10 +6,12 @@ from typing import cast
 from aio_pika.abc import HeadersType
 
 from infra.rabbitmq.header_values import encoded_table
-from worker.domain.delivery import is_foreign
+from worker.domain.delivery import PUBLISHED_AT, is_foreign
 from worker.domain.log import StructuredLogger
 
-_MAX_BYTES = 100_000  # of the 131,072 bytes of a frame; the rest is for the other properties
+_MAX_BYTES = 115_000
+"""Of the 131,072 bytes of a frame. The other properties need 2,000 at most; the broker adds notes of its own."""
+_EMPTY = len(encoded_table({}))
 
 _log = StructuredLogger("logistics.publisher")
 
@@ -21,17 +23,21 @@ def fitting_headers(headers: dict[str, object]) -> HeadersType:
     whole = _size(headers)
     if whole is not None and whole <= _MAX_BYTES:
         return cast("HeadersType", headers)
-    dropped = _too_many(headers)
+    dropped = _left_behind(headers)
     _log.warning("headers.dropped", names=[name[:100] for name in sorted(dropped)])
     return cast("HeadersType", {name: value for name, value in headers.items() if name not in dropped})
 
 
-def _too_many(headers: dict[str, object]) -> set[str]:
-    """Return the names of the headers that must stay behind; ours are bounded, and always go along."""
+def _left_behind(headers: dict[str, object]) -> set[str]:
+    """Return the names of headers that cannot be sent, and of a publisher's that there is no room for.
+
+    Ours are bounded, and there is always room for them and for the moment of the publish, which the worker reads.
+    """
     sizes = {name: size for name, value in headers.items() if (size := _size({name: value})) is not None}
     dropped = headers.keys() - sizes.keys()
     total = sum(sizes.values())
-    for name in sorted(filter(is_foreign, sizes), key=sizes.__getitem__, reverse=True):
+    theirs = [name for name in sizes if is_foreign(name) and name != PUBLISHED_AT]
+    for name in sorted(theirs, key=sizes.__getitem__, reverse=True):
         if total <= _MAX_BYTES:
             break
         dropped.add(name)
@@ -40,8 +46,8 @@ def _too_many(headers: dict[str, object]) -> set[str]:
 
 
 def _size(headers: dict[str, object]) -> int | None:
-    """Return the size on the wire, None when one of them cannot be encoded."""
+    """Return the bytes that these headers add to a table, None when one of them cannot be encoded."""
     try:
-        return len(encoded_table(headers))
+        return len(encoded_table(headers)) - _EMPTY
     except (TypeError, ValueError, ArithmeticError, struct.error):
         return None

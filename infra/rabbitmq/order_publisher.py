@@ -16,6 +16,7 @@ from aiormq.exceptions import ChannelAccessRefused
 
 from infra.rabbitmq.publisher import ConfirmedPublisher
 from infra.rabbitmq.topology import ORDERS_EXCHANGE, PLACED_KEY
+from worker.domain.delivery import PUBLISHED_AT
 from worker.domain.errors import (
     BrokerUnavailableError,
     MalformedOrderError,
@@ -165,7 +166,7 @@ class OrderPublisher:
                 headers={
                     "trace_id": order.trace.trace_id,
                     "traceparent": order.trace.traceparent,
-                    "published_at": int(time.time() * 1000),  # AMQP's own timestamp has whole seconds
+                    PUBLISHED_AT: int(time.time() * 1000),  # AMQP's own timestamp has whole seconds
                 },
                 message_id=message_id,
             )

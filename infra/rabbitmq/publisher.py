@@ -70,7 +70,7 @@ class ConfirmedPublisher:
             correlation_id=like.correlation_id if like else None,
             type=like.message_type if like else None,
             app_id=like.app_id if like else None,
-            timestamp=like.timestamp if like else datetime.now(UTC),
+            timestamp=like.timestamp if like else datetime.now(UTC).replace(microsecond=0),  # as AMQP has it
         )
         with broker_errors():
             target = await self._exchange(exchange)

@@ -190,6 +190,16 @@ async def test_a_locked_header_is_refused(name: str) -> None:
             await Room(letter).edit(letter, headers={name: value})
 
 
+@pytest.mark.parametrize("name", ["CC", "BCC"])
+async def test_further_routing_keys_can_be_dropped_and_not_set(name: str) -> None:
+    """RabbitMQ would send copies to them, and answers a text with an error that closes the channel."""
+    letter = a_letter(headers={name: ["order.placed"], "origin_routing_key": "order.placed"})
+    with pytest.raises(EditRefusedError, match="can only be dropped"):
+        await Room(letter).edit(letter, headers={name: "order.placed"})
+    edited = await Room(letter).edit(letter, headers={name: None})
+    assert name not in edited.after.headers
+
+
 @pytest.mark.parametrize("name", ["", "a\nb", "x" * 129])
 async def test_a_header_name_that_is_none_is_refused(name: str) -> None:
     letter = a_letter()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
-from worker.domain.delivery import Delivery, to_milliseconds
+from worker.domain.delivery import PUBLISHED_AT, Delivery, to_milliseconds
 from worker.domain.header_reader import HeaderReader
 from worker.domain.outcome import Ack, DeadLetter, Defer, Outcome, Retry
 from worker.domain.percentiles import Times, step_of
@@ -96,7 +96,7 @@ def published_at(delivery: Delivery) -> int | None:
     up to a second older than it is. None when it says neither.
     """
     if "replay_id" not in delivery.headers:
-        exact = HeaderReader(delivery.headers).milliseconds("published_at")
+        exact = HeaderReader(delivery.headers).milliseconds(PUBLISHED_AT)
         if exact is not None:
             return exact
     return None if delivery.published_at is None else to_milliseconds(delivery.published_at)

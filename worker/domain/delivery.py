@@ -15,6 +15,8 @@ from worker.domain.trace import TraceContext, valid_traceparent
 # The broker's own notes. A copied x-death makes RabbitMQ 3.10 drop the message as a cycle.
 _BROKER_HEADERS = frozenset({"x-death", "x-delivery-count", "x-acquired-count"})
 _BROKER_PREFIXES = ("x-first-death-", "x-last-death-")
+PUBLISHED_AT = "published_at"
+"""A publisher's header: milliseconds since 1970."""
 PREVIOUS_SPAN = "previous_span"
 """The header that names the span which sent a message, for the next one to link to. Nothing depends on it."""
 _DEAD_LETTER_NAMESPACE = uuid.UUID("0c8f4c55-9f5e-5a8b-8f0b-6d4e1f1f2d11")

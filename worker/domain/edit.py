@@ -12,6 +12,7 @@ from worker.domain.replay import Origin
 
 _MAX_HEADER_NAME = 128
 _MAX_HEADER_VALUE = 4_096
+_MORE_ROUTING_KEYS = frozenset({"CC", "BCC"})
 
 
 class EditResult(StrEnum):
@@ -68,6 +69,8 @@ def check_header(name: str, value: str | None) -> None:
         raise EditRefusedError(f"a header's name has 1 to {_MAX_HEADER_NAME} printable characters")
     if not is_foreign(name):
         raise EditRefusedError(f"the header {name!r} is locked: the worker and the broker keep their books in it")
+    if value is not None and name in _MORE_ROUTING_KEYS:
+        raise EditRefusedError(f"the header {name!r} can only be dropped: RabbitMQ reads further routing keys from it")
     if value is not None and len(value) > _MAX_HEADER_VALUE:
         raise EditRefusedError(f"the header {name!r} is too long: at most {_MAX_HEADER_VALUE:,} characters")
 
